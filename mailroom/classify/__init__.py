@@ -1,0 +1,1 @@
+"""Email text → candidates → scores → one Prediction."""

@@ -1,0 +1,176 @@
+"""mailroom.toml and the environment → Settings: the only module that reads either.
+
+Every setting is a field with a default and a help line; `default_toml` writes them out and
+`docs/settings.md` is tested against them.
+"""
+
+import dataclasses
+import difflib
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mailroom.errors import ConfigError
+
+CONFIG_NAME = "mailroom.toml"
+WORKSPACE_VARIABLE = "MAILROOM_WORKSPACE"
+
+MIB = 1024 * 1024
+
+
+def setting(default: Any, help_line: str, minimum: float | None = None, maximum: float | None = None) -> Any:
+    """A dataclass field that carries its help line and its bounds."""
+    return field(default=default, metadata={"help": help_line, "minimum": minimum, "maximum": maximum})
+
+
+@dataclass(frozen=True, slots=True)
+class MailSettings:
+    """Limits on what one message may cost; beyond them it is cut and marked, never fatal."""
+
+    max_message_bytes: int = setting(
+        25 * MIB, "Bytes of one raw message that are read; the rest is skipped.", 1024
+    )
+    max_header_bytes: int = setting(256 * 1024, "Bytes of headers that are read.", 1024)
+    max_parts: int = setting(200, "MIME parts that are visited in one message.", 1)
+    max_depth: int = setting(20, "Levels of MIME nesting that are followed.", 1, 100)
+    max_decoded_bytes: int = setting(
+        8 * MIB, "Bytes of decoded text that are kept over all parts of one message.", 1024
+    )
+    max_text_chars: int = setting(20_000, "Characters of cleaned text that the models may be shown.", 100)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """Which encoders a workspace uses; read at `init` and by `models`."""
+
+    bi_encoder: str = setting("embedded", "Bi-encoder: `embedded`, a directory, or a hub id.")
+    cross_encoder: str = setting("none", "Cross-encoder: `none`, a directory, or a hub id.")
+    precision: str = setting("auto", "`auto` (int8 where it passed the parity gate), `int8`, or `fp32`.")
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifySettings:
+    """How an email is decided."""
+
+    top_k: int = setting(20, "Candidates that retrieval hands to the cross-encoder.", 1, 1000)
+    threads: int = setting(0, "Emails that are classified side by side; 0 means one a core.", 0, 1024)
+    review_below_probability: float = setting(
+        0.5, "A prediction less probable than this is marked `needs_review`.", 0.0, 1.0
+    )
+    review_below_margin: float = setting(
+        0.1, "A prediction whose margin is smaller than this is marked `needs_review`.", 0.0, 1.0
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """Where predictions are kept."""
+
+    url: str = setting("sqlite:///mailroom.db", "Database URL; a relative SQLite path is in the workspace.")
+    commit_every_predictions: int = setting(64, "Predictions that share one commit at most.", 1, 100_000)
+    commit_every_ms: int = setting(500, "Longest wait of a prediction for its commit, in milliseconds.", 0)
+    keep_text: bool = setting(True, "Keep the text that the models read, which learning needs.")
+    max_text_chars: int = setting(4000, "Characters of an email's text that the log keeps.", 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything in mailroom.toml."""
+
+    taxonomy: str = setting("taxonomy.yaml", "The label tree, relative to the workspace.")
+    mail: MailSettings = field(default_factory=MailSettings)
+    models: ModelSettings = field(default_factory=ModelSettings)
+    classify: ClassifySettings = field(default_factory=ClassifySettings)
+    store: StoreSettings = field(default_factory=StoreSettings)
+
+
+def load_settings(path: Path) -> Settings:
+    """Read one mailroom.toml; ConfigError names the file and the setting that is wrong."""
+    try:
+        with path.open("rb") as file:
+            table = tomllib.load(file)
+    except FileNotFoundError as exc:
+        raise ConfigError(f"{path}: no such file; `mailroom init` makes a workspace") from exc
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+        raise ConfigError(f"{path}: expected TOML, got: {exc}") from exc
+    return _build(Settings, table, path, "")
+
+
+def iter_settings(cls: Any = Settings, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
+    """Every setting as (dotted name, default, help line), in file order."""
+    for item in dataclasses.fields(cls):
+        if dataclasses.is_dataclass(item.type):
+            yield from iter_settings(item.type, f"{item.name}.")
+        else:
+            yield f"{prefix}{item.name}", item.default, item.metadata["help"]
+
+
+def render_toml(values: Mapping[str, Any]) -> str:
+    """A complete mailroom.toml with its help lines; `values` (dotted names) replace defaults."""
+    lines = ["# The settings of this workspace; see docs/settings.md."]
+    section = ""
+    for name, default, help_line in iter_settings():
+        head, _, key = name.rpartition(".")
+        if head != section:
+            section = head
+            lines.append(f"\n[{section}]")
+        lines += [f"# {help_line}", f"{key} = {_toml_value(values.get(name, default))}"]
+    return "\n".join(lines) + "\n"
+
+
+def find_workspace(explicit: Path | None, start: Path | None = None) -> Path:
+    """The workspace folder: `explicit`, else $MAILROOM_WORKSPACE, else the nearest one upward of `start`."""
+    chosen = explicit or (Path(value) if (value := os.environ.get(WORKSPACE_VARIABLE)) else None)
+    if chosen is not None:
+        if not (chosen / CONFIG_NAME).is_file():
+            raise ConfigError(f"{chosen}: expected a workspace (a folder with {CONFIG_NAME}), found none")
+        return chosen.resolve()
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / CONFIG_NAME).is_file():
+            return folder
+    raise ConfigError(
+        f"no {CONFIG_NAME} in {here} or above; make a workspace with `mailroom init DIR --taxonomy FILE`, "
+        f"or name one with --workspace or ${WORKSPACE_VARIABLE}"
+    )
+
+
+def _build(cls: Any, table: Mapping[str, Any], path: Path, prefix: str) -> Any:
+    known = {item.name: item for item in dataclasses.fields(cls)}
+    for key in table:
+        if key not in known:
+            close = difflib.get_close_matches(key, known, 1)
+            hint = f"; did you mean {prefix}{close[0]}?" if close else f"; known: {', '.join(known)}"
+            raise ConfigError(f"{path}: unknown setting {prefix}{key}{hint}")
+    return cls(**{key: _value(known[key], value, path, prefix) for key, value in table.items()})
+
+
+def _value(item: Any, value: Any, path: Path, prefix: str) -> Any:
+    name = f"{prefix}{item.name}"
+    if dataclasses.is_dataclass(item.type):
+        if not isinstance(value, dict):
+            raise ConfigError(f"{path}: expected a section [{name}], got {value!r}")
+        return _build(item.type, value, path, f"{name}.")
+    expected = type(item.default)
+    # TOML writes 1 where a person means 1.0; a bool is an int to Python, but not to people.
+    if expected is float and type(value) is int:
+        value = float(value)
+    if type(value) is not expected:
+        raise ConfigError(f"{path}: {name}: expected {expected.__name__}, got {value!r}")
+    low, high = item.metadata["minimum"], item.metadata["maximum"]
+    if (low is not None and value < low) or (high is not None and value > high):
+        bounds = f"at least {low}" if high is None else f"{low} to {high}"
+        raise ConfigError(f"{path}: {name}: expected {bounds}, got {value!r}")
+    return value
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{escaped}"'
+    return str(value)

@@ -1,0 +1,1 @@
+"""Bytes → Email: sources stream raw messages, parsing decodes them, cleaning keeps what the writer wrote."""

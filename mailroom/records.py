@@ -1,0 +1,89 @@
+"""The frozen records that the steps hand on: Email → Candidate → Prediction (→ Feedback, Example later).
+
+Field names are the same in Python, JSON, SQL and the documentation. `similarity` is a cosine (−1…1),
+`score` a raw cross-encoder logit or None, `probability` a calibrated share (0…1), times are UTC.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Email:
+    """One message as the models read it: `body` is cleaned text, `metadata` JSON-ready values."""
+
+    id: str
+    subject: str
+    body: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    received_at: datetime | None = None
+
+    @property
+    def text(self) -> str:
+        """Subject and body as one text, the form in which every model reads an email."""
+        return f"{self.subject}\n{self.body}".strip() if self.subject else self.body.strip()
+
+    @property
+    def content_sha256(self) -> str:
+        """Hex digest of subject and body: tells two emails apart that claim one Message-ID."""
+        content = f"{self.subject}\0{self.body}".encode("utf-8", "surrogatepass")
+        return hashlib.sha256(content).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One label that retrieval proposed, with what each stage thought of it."""
+
+    label: str
+    similarity: float
+    score: float | None
+    probability: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as JSON-ready values, keyed by field name."""
+        return {
+            "label": self.label,
+            "similarity": self.similarity,
+            "score": self.score,
+            "probability": self.probability,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The answer for one email; `candidates` are best first and `candidates[0].label == label`."""
+
+    id: str
+    email_id: str
+    label: str
+    path: tuple[str, ...]
+    probability: float
+    margin: float
+    needs_review: bool
+    candidates: tuple[Candidate, ...]
+    model: str
+    taxonomy: str
+    decided_by: str
+    created_at: datetime
+    latency_ms: Mapping[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as JSON-ready values, keyed by field name; times in ISO 8601 UTC."""
+        return {
+            "id": self.id,
+            "email_id": self.email_id,
+            "label": self.label,
+            "path": list(self.path),
+            "probability": self.probability,
+            "margin": self.margin,
+            "needs_review": self.needs_review,
+            "candidates": [candidate.to_dict() for candidate in self.candidates],
+            "model": self.model,
+            "taxonomy": self.taxonomy,
+            "decided_by": self.decided_by,
+            "created_at": self.created_at.astimezone(UTC).isoformat(timespec="milliseconds"),
+            "latency_ms": dict(self.latency_ms),
+        }
