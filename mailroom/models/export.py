@@ -111,8 +111,8 @@ def _max_tokens(tokenizer: Any, config: Any) -> int:
 def _write_bi_encoder_graph(model: Any, layout: Layout, config: BiEncoderConfig, target: Path) -> None:
     import torch
 
-    from mailroom.models.onnx_graph import trace_graph
-    from mailroom.models.torch_modules import PooledEncoder
+    from mailroom.models.export_graph import trace_graph
+    from mailroom.models.export_modules import PooledEncoder
 
     module = PooledEncoder(model[0].auto_model, layout.pooling, list(model)[2:])
     ids = torch.tensor([model.tokenizer("a few words of text")["input_ids"]])
@@ -123,7 +123,7 @@ def _write_bi_encoder_graph(model: Any, layout: Layout, config: BiEncoderConfig,
 
 
 def _write_int8(target: Path) -> None:
-    from mailroom.models.onnx_graph import quantize_graph
+    from mailroom.models.export_graph import quantize_graph
 
     quantize_graph(target / GRAPH_NAMES["fp32"], target / GRAPH_NAMES["int8"])
 
