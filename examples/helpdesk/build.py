@@ -1,0 +1,342 @@
+"""Build the example mailbox: source/*.yaml → mailbox.mbox (messages) and gold.jsonl (true labels).
+
+    python examples/helpdesk/build.py [FOLDER]
+
+writes both files beside this script, or into FOLDER. The same sources give the same bytes: nothing is
+drawn by chance and the clock is not read. The keys of a source entry are described in README.md.
+"""
+
+import base64
+import hashlib
+import json
+import quopri
+import re
+import sys
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from email.header import Header
+from email.utils import format_datetime, formataddr, parseaddr
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+sys.path.insert(0, str(Path(__file__).parent))
+from clients import Quoted, Written, as_read, attribution, markup, plain
+
+HERE = Path(__file__).parent
+DESK = "Varnbrook Support <help@varnbrook.example>"
+YEAR = 2026
+MULTIPLE = ("gmail", "outlook")  # clients that send a plain and an HTML part
+HTML_ONLY = ("webform", "campaign")
+MAILERS = {
+    "outlook": "Microsoft Outlook 16.0",
+    "apple": "iPhone Mail (22F76)",
+    "thunderbird": "Mozilla Thunderbird",
+    "mutt": "Mutt/2.2.13",
+    "campaign": "MailerPro 9.1",
+}
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+PDF = b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[]/Count 0>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n"
+FILE_TYPES = {
+    "pdf": ("application/pdf", PDF),
+    "png": ("image/png", PIXEL),
+    "jpg": ("image/jpeg", b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00\xff\xd9"),
+    "heic": ("image/heic", b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00heicmif1"),
+    "mp4": ("video/mp4", b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom"),
+    "docx": ("application/vnd.openxmlformats-officedocument.wordprocessingml.document", b"PK\x05\x06" + bytes(18)),
+    "xlsx": ("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", b"PK\x05\x06" + bytes(18)),
+    "zip": ("application/zip", b"PK\x05\x06" + bytes(18)),
+    "txt": ("text/plain", b"2026-05-11T06:02:11Z hub uplink lost, retry in 30 s\n2026-05-11T06:02:41Z hub uplink up\n"),
+    "log": ("text/plain", b"E (4121) wifi: assoc timeout\nE (9177) wifi: assoc timeout\n"),
+    "vcf": ("text/vcard", b"BEGIN:VCARD\r\nVERSION:3.0\r\nFN:Sales Desk\r\nEND:VCARD\r\n"),
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A MIME part: header lines without Content-Type's boundary, and bytes or further parts."""
+
+    headers: list[tuple[str, str]]
+    content: "bytes | list[Part]"
+
+    def render(self, seed: str) -> bytes:
+        """Header lines, an empty line, the body; boundaries follow from `seed`."""
+        if isinstance(self.content, bytes):
+            return self._head(self.headers) + b"\n" + self.content
+        boundary = "=_" + hashlib.sha256(seed.encode()).hexdigest()[:24]
+        kind = dict(self.headers)["Content-Type"]
+        headers = [*((k, v) for k, v in self.headers if k != "Content-Type"), ("Content-Type", f'{kind}; boundary="{boundary}"')]
+        pieces = [part.render(f"{seed}/{number}") for number, part in enumerate(self.content)]
+        body = b"".join(b"--" + boundary.encode() + b"\n" + piece.rstrip(b"\n") + b"\n" for piece in pieces)
+        return self._head(headers) + b"\n" + body + b"--" + boundary.encode() + b"--\n"
+
+    @staticmethod
+    def _head(headers: list[tuple[str, str]]) -> bytes:
+        return "".join(f"{name}: {value}\n" for name, value in headers).encode("ascii", "strict")
+
+
+def encode(data: bytes, encoding: str) -> bytes:
+    """Bytes in a Content-Transfer-Encoding."""
+    if encoding == "base64":
+        return base64.encodebytes(data)
+    return quopri.encodestring(data) if encoding == "quoted-printable" else data
+
+
+def text_part(text: str, kind: str, spec: dict[str, Any]) -> Part:
+    """A text part in the charset and transfer encoding that the source asks for."""
+    charset = spec.get("charset", "utf-8")
+    data = text.encode({"iso-8859-1": "iso-8859-1", "windows-1252": "cp1252"}.get(charset, charset))
+    ascii_only = all(byte < 128 for byte in data) and max(map(len, data.split(b"\n"))) < 900
+    encoding = spec.get("encoding") or ("7bit" if ascii_only else "quoted-printable")
+    flowed = "; format=flowed" if spec.get("flowed") and kind == "plain" else ""
+    content_type = f'text/{kind}; charset="{charset}"{flowed}'
+    headers = [("Content-Type", content_type), ("Content-Transfer-Encoding", encoding)]
+    return Part(headers, encode(data, encoding))
+
+
+def flow(text: str) -> str:
+    """RFC 3676: lines of at most 72 characters, a space before each soft break."""
+    out = []
+    for line in text.split("\n"):
+        mark, rest = re.match(r"((?:> ?)*)(.*)", line, re.S).groups()  # type: ignore[union-attr]
+        while len(mark + rest) > 72 and " " in rest[: 71 - len(mark)]:
+            cut = rest.rindex(" ", 0, 71 - len(mark)) + 1
+            out.append(mark + rest[:cut])
+            rest = rest[cut:]
+        out.append(mark + rest)
+    return "\n".join(out)
+
+
+def parameter(name: str, value: str) -> str:
+    """A header parameter, in RFC 2231 form where it is not ASCII."""
+    if value.isascii():
+        return f'; {name}="{value}"'
+    return f"; {name}*=utf-8''" + "".join(
+        c if re.match(r"[\w.-]", c) and c.isascii() else "".join(f"%{b:02X}" for b in c.encode()) for c in value
+    )
+
+
+def attachment(name: str) -> Part:
+    """A tiny file whose type follows from its suffix."""
+    kind, data = FILE_TYPES[name.rsplit(".", 1)[-1].lower()]
+    return Part(
+        [
+            ("Content-Type", kind + parameter("name", name)),
+            ("Content-Transfer-Encoding", "base64"),
+            ("Content-Disposition", "attachment" + parameter("filename", name)),
+        ],
+        base64.encodebytes(data),
+    )
+
+
+def header_text(text: str, charset: str = "utf-8") -> str:
+    """A header value, in RFC 2047 words where it is not ASCII."""
+    if text.isascii():
+        return text
+    return Header(text, charset, maxlinelen=70).encode()
+
+
+def header_address(address: str, charset: str = "utf-8") -> str:
+    """`Name <box@host>` with the name encoded as needed."""
+    name, box = parseaddr(address)
+    return f"{header_text(name, charset)} <{box}>" if not name.isascii() else formataddr((name, box))
+
+
+def when(spec: dict[str, Any]) -> datetime:
+    """`MM-DD hh:mm` of the source as a time in the writer's zone."""
+    month, day, hour, minute = map(int, re.split(r"[- :]", spec["date"]))
+    summer = 1 if (3, 29) <= (month, day) < (10, 25) else 0
+    hours = spec.get("tz", {"en": 0}.get(spec["lang"], 1) + summer)
+    return datetime(YEAR, month, day, hour, minute, int(digest(spec)[:4], 16) % 60, tzinfo=timezone(timedelta(hours=hours)))
+
+
+def digest(spec: dict[str, Any]) -> str:
+    """Hex that is stable for one entry of the sources."""
+    return hashlib.sha256(spec["key"].encode()).hexdigest()
+
+
+def message_id(spec: dict[str, Any]) -> str:
+    """A Message-ID in the shape that the writer's client gives, without angle brackets."""
+    family, hexes = spec["client"].split("-")[0], digest(spec)
+    host = parseaddr(spec["from"])[1].rpartition("@")[2]
+    token = base64.urlsafe_b64encode(bytes.fromhex(hexes)).decode().rstrip("=")
+    if family == "gmail":
+        return f"CA{token[:36]}@mail.{host}"
+    if family == "outlook":
+        return f"AM9PR0{hexes[0].upper()}MB{int(hexes[:6], 16) % 9000 + 1000}{hexes[6:26].upper()}@AM9PR0{hexes[0].upper()}MB.eurprd.{host}"
+    if family == "apple":
+        return f"{str(uuid.UUID(hexes[:32])).upper()}@{host}"
+    if family == "mutt":
+        return f"{when(spec):%Y%m%d%H%M%S}.GA{int(hexes[:5], 16) % 90000 + 1000}@{host}"
+    return f"{uuid.UUID(hexes[:32])}@{host}"
+
+
+def quoted_of(spec: dict[str, Any]) -> Quoted | None:
+    """The answered or forwarded message of an entry; by default the helpdesk wrote it to the sender."""
+    kind = "reply" if "quote" in spec else "forward"
+    inner = spec.get("quote", spec.get("forward"))
+    if inner is None:
+        return None
+    if isinstance(inner, str):
+        inner = {"body": inner}
+    hours = 3 + int(digest(spec)[4:6], 16) % 40
+    date = when({**spec, "date": inner["date"]}) if "date" in inner else when(spec) - timedelta(hours=hours, minutes=hours)
+    name, address = parseaddr(inner.get("from", DESK))
+    to = inner.get("to", spec["from"] if kind == "reply" else DESK)
+    subject = inner.get("subject", re.sub(r"^((re|fwd?|aw|wg|tr|rv):\s*)+", "", spec["subject"], flags=re.I))
+    return Quoted(name, address, to, date, subject, inner["body"], kind)
+
+
+def written_of(spec: dict[str, Any]) -> Written:
+    """The words of an entry, ready for its client."""
+    return Written(
+        client=spec["client"],
+        lang=spec["lang"] if spec["lang"] in ("de", "fr", "es") else "en",
+        body=spec["body"],
+        signature=spec.get("sig", "").rstrip("\n"),
+        quoted=None if spec.get("forward_as") == "attachment" else quoted_of(spec),
+        charset=spec.get("charset", "utf-8"),
+        top=spec.get("top", spec["client"].split("-")[0] not in ("thunderbird", "mutt")),
+        form=spec.get("form", {}),
+    )
+
+
+def text_of(spec: dict[str, Any]) -> Part:
+    """The text of the message: plain, HTML only, or both as alternatives."""
+    written, family = written_of(spec), spec["client"].split("-")[0]
+    if spec.get("html") == "only" or family in HTML_ONLY:
+        return text_part(markup(written), "html", spec)
+    text = plain(written)
+    plain_part = text_part(flow(text) if spec.get("flowed") else text, "plain", spec)
+    if family not in MULTIPLE or spec.get("html") == "none":
+        return plain_part
+    return Part([("Content-Type", "multipart/alternative")], [plain_part, text_part(markup(written), "html", spec)])
+
+
+def attached_message(spec: dict[str, Any]) -> Part:
+    """The forwarded message as a message/rfc822 part."""
+    quoted = quoted_of(spec)
+    assert quoted is not None
+    inner = text_part(quoted.body, "plain", {})
+    headers = [
+        ("From", header_address(f"{quoted.name} <{quoted.address}>")),
+        ("To", header_address(quoted.to)),
+        ("Subject", header_text(quoted.subject)),
+        ("Date", format_datetime(quoted.date)),
+        ("Message-ID", f"<{digest(spec)[:20]}.inner@{quoted.address.rpartition('@')[2]}>"),
+        ("MIME-Version", "1.0"),
+        *inner.headers,
+    ]
+    return Part([("Content-Type", "message/rfc822")], Part(headers, inner.content).render(spec["key"] + "/inner"))
+
+
+def calendar_part(spec: dict[str, Any]) -> Part:
+    """An invitation or the answer to one (RFC 5546)."""
+    event = spec["calendar"]
+    lines = [
+        "BEGIN:VCALENDAR", "PRODID:-//Example//Calendar 1.0//EN", "VERSION:2.0", f"METHOD:{event['method']}", "BEGIN:VEVENT",
+        f"UID:{digest(spec)[:16]}@varnbrook.example", f"DTSTAMP:{when(spec):%Y%m%dT%H%M%S}",
+        f"DTSTART:{event['start']}", f"DTEND:{event['end']}", f"SUMMARY:{event['summary']}", f"LOCATION:{event['location']}",
+        f"ORGANIZER:mailto:{event['organizer']}", "STATUS:CONFIRMED", "END:VEVENT", "END:VCALENDAR", "",
+    ]  # fmt: skip
+    headers = [("Content-Type", f'text/calendar; charset="utf-8"; method={event["method"]}'), ("Content-Transfer-Encoding", "base64")]
+    return Part(headers, base64.encodebytes("\r\n".join(lines).encode()))
+
+
+def body_of(spec: dict[str, Any]) -> Part:
+    """Text, and whatever hangs on it, as one part."""
+    part = text_of(spec)
+    if "calendar" in spec:
+        inner = part.content if isinstance(part.content, list) else [part]
+        part = Part([("Content-Type", "multipart/alternative")], [*inner, calendar_part(spec)])
+    extras = [attachment(name) for name in spec.get("attach", [])]
+    if spec.get("forward_as") == "attachment":
+        extras.append(attached_message(spec))
+    return Part([("Content-Type", "multipart/mixed")], [part, *extras]) if extras else part
+
+
+def thread_headers(spec: dict[str, Any], by_key: dict[str, dict[str, Any]]) -> list[tuple[str, str]]:
+    """In-Reply-To and References: the customer's earlier mails and the helpdesk's answers between them."""
+    if "quote" not in spec and "after" not in spec:
+        return []
+    chain, current = [], spec
+    while True:
+        chain.append(f"<{digest(current)[10:26]}.ticket@varnbrook.example>")
+        if "after" not in current:
+            break
+        current = by_key[current["after"]]
+        chain.append(f"<{message_id(current)}>")
+    return [("In-Reply-To", chain[0]), ("References", "\n ".join(reversed(chain)))]
+
+
+def message(spec: dict[str, Any], by_key: dict[str, dict[str, Any]]) -> bytes:
+    """One entry of the sources as a whole message."""
+    date, family, charset = when(spec), spec["client"].split("-")[0], spec.get("charset", "utf-8")
+    host = parseaddr(spec["from"])[1].rpartition("@")[2]
+    received = f"from mail.{host} (mail.{host} [192.0.2.{int(digest(spec)[:2], 16) % 250 + 1}])\n\tby mx1.varnbrook.example with ESMTPS id {digest(spec)[:12]};\n\t{format_datetime(date + timedelta(seconds=4))}"
+    headers = [
+        ("Return-Path", f"<{parseaddr(spec['from'])[1]}>"),
+        ("Received", received),
+        ("From", header_address(spec["from"], charset)),
+        ("To", header_address(spec.get("to", DESK))),
+        ("Subject", header_text(spec["subject"], charset)),
+        ("Date", format_datetime(date)),
+        ("Message-ID", f"<{message_id(spec)}>"),
+        *thread_headers(spec, by_key),
+        *([("X-Mailer", MAILERS[family])] if family in MAILERS else []),
+        *((name, header_text(value)) for name, value in spec.get("headers", {}).items()),
+        ("MIME-Version", "1.0"),
+    ]
+    body = body_of(spec)
+    return Part([*headers, *body.headers], body.content).render(spec["key"])
+
+
+def gold_line(spec: dict[str, Any]) -> dict[str, str]:
+    """What a person would copy from a mail reader, with the true label."""
+    body = plain(written_of(spec), write_links=False)
+    if spec.get("forward_as") == "attachment":
+        quoted = quoted_of(spec)
+        assert quoted is not None
+        head = attribution(Written(client="outlook", lang="en", body="", quoted=quoted))
+        body += f"\n{head}\n\n{as_read(quoted.body)}"
+    line = {"id": message_id(spec), "label": spec["label"], "subject": spec["subject"], "body": body.strip("\n")}
+    return line | ({"note": spec["note"]} if "note" in spec else {})
+
+
+def read_sources(folder: Path = HERE / "source") -> list[dict[str, Any]]:
+    """All entries, oldest first, with defaults filled in and their label from the heading they stand under."""
+    specs: list[dict[str, Any]] = []
+    for path in sorted(folder.glob("*.yaml")):
+        for label, entries in yaml.safe_load(path.read_text("utf-8")).items():
+            for entry in entries:
+                defaults = {"label": label, "client": "gmail", "lang": "en", "subject": "", "body": ""}
+                spec = defaults | entry
+                spec.setdefault("key", f"{spec['from']}|{spec['date']}")
+                specs.append(spec)
+    return sorted(specs, key=lambda spec: (when(spec), spec["key"]))
+
+
+def mbox_lines(specs: list[dict[str, Any]]) -> Iterator[bytes]:
+    """The messages in mbox form (mboxrd: body lines that begin with `From ` get a `>`)."""
+    by_key = {spec["key"]: spec for spec in specs}
+    for spec in specs:
+        stamp = when(spec).astimezone(timezone.utc).strftime("%a %b %d %H:%M:%S %Y")
+        text = re.sub(rb"^(>*From )", rb">\1", message(spec, by_key), flags=re.M)
+        yield f"From {parseaddr(spec['from'])[1]} {stamp}\n".encode() + text.rstrip(b"\n") + b"\n\n"
+
+
+def build(folder: Path) -> None:
+    """Write mailbox.mbox and gold.jsonl into `folder`."""
+    specs = read_sources()
+    (folder / "mailbox.mbox").write_bytes(b"".join(mbox_lines(specs)))
+    lines = [json.dumps(gold_line(spec), ensure_ascii=False) + "\n" for spec in specs]
+    (folder / "gold.jsonl").write_bytes("".join(lines).encode())
+
+
+if __name__ == "__main__":
+    build(Path(sys.argv[1]) if len(sys.argv) > 1 else HERE)

@@ -1,0 +1,326 @@
+"""How mail clients write a message: own text, signature and quoted text as plain text and as HTML.
+
+One function a form: `plain(message)` and `markup(message)`. What a person wrote is kept in the source
+files in a small notation: blank lines part paragraphs, lines of `a | b | c` are a table,
+`[text](https://…)` is a link and `[text](track:name)` a link through a mailing service.
+"""
+
+import base64
+import hashlib
+import html
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+
+LINK = re.compile(r"\[([^\]]+)\]\(([^)\s]+)\)")
+
+DAYS = {
+    "en": ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"],
+    "de": ["Mo.", "Di.", "Mi.", "Do.", "Fr.", "Sa.", "So."],
+    "fr": ["lun.", "mar.", "mer.", "jeu.", "ven.", "sam.", "dim."],
+    "es": ["lun", "mar", "mié", "jue", "vie", "sáb", "dom"],
+}
+MONTHS = {
+    "en": "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(),
+    "de": "Jan. Feb. März Apr. Mai Juni Juli Aug. Sept. Okt. Nov. Dez.".split(),
+    "fr": "janv. févr. mars avr. mai juin juil. août sept. oct. nov. déc.".split(),
+    "es": "ene feb mar abr may jun jul ago sept oct nov dic".split(),
+}
+LONG_MONTHS = {
+    "en": "January February March April May June July August September October November December".split(),
+    "de": "Januar Februar März April Mai Juni Juli August September Oktober November Dezember".split(),
+    "fr": "janvier février mars avril mai juin juillet août septembre octobre novembre décembre".split(),
+    "es": "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre".split(),
+}
+GMAIL = {
+    "en": "On {day}, {month} {d}, {y} at {h12}, {name} <{address}> wrote:",
+    "de": "Am {day}, {d}. {month} {y} um {h24} Uhr schrieb {name} <{address}>:",
+    "fr": "Le {day} {d} {month} {y} à {h24}, {name} <{address}> a écrit :",
+    "es": "El {day}, {d} {month} {y} a las {h24}, {name} (<{address}>) escribió:",
+}
+APPLE = {
+    "en": "On {d} {month} {y}, at {h24}, {name} <{address}> wrote:",
+    "de": "Am {dd}.{mm}.{y} um {h24} schrieb {name} <{address}>:",
+    "fr": "Le {d} {month} {y} à {h24}, {name} <{address}> a écrit :",
+    "es": "El {d} {month} {y}, a las {h24}, {name} <{address}> escribió:",
+}
+THUNDERBIRD = {
+    "en": "On {dd}/{mm}/{y} {h24}, {name} wrote:",
+    "de": "Am {dd}.{mm}.{yy} um {h24} schrieb {name}:",
+    "fr": "Le {dd}/{mm}/{y} à {h24}, {name} a écrit :",
+    "es": "El {dd}/{mm}/{yy} a las {h24}, {name} escribió:",
+}
+OUTLOOK_FIELDS = {
+    "en": ("From:", "Sent:", "To:", "Subject:"),
+    "de": ("Von:", "Gesendet:", "An:", "Betreff:"),
+    "fr": ("De :", "Envoyé :", "À :", "Objet :"),
+    "es": ("De:", "Enviado:", "Para:", "Asunto:"),
+}
+OUTLOOK_DATES = {
+    "en": "{long} {d}, {y} {h12}",
+    "de": "{d}. {long} {y} {h24}",
+    "fr": "{d} {long} {y} {h24}",
+    "es": "{d} de {long} de {y} {h24}",
+}
+FORWARD_LINE = {
+    "gmail": "---------- Forwarded message ---------",
+    "apple": "Begin forwarded message:",
+    "thunderbird": "-------- Forwarded Message --------",
+}
+
+GMAIL_QUOTE_STYLE = "margin:0px 0px 0px 0.8ex;border-left:1px solid rgb(204,204,204);padding-left:1ex"
+OUTLOOK_HEAD = """<html xmlns:v="urn:schemas-microsoft-com:vml" xmlns:o="urn:schemas-microsoft-com:office:office" \
+xmlns:w="urn:schemas-microsoft-com:office:word" xmlns="http://www.w3.org/TR/REC-html40">
+<head>
+<meta http-equiv="Content-Type" content="text/html; charset={charset}">
+<meta name="Generator" content="Microsoft Word 15 (filtered medium)">
+<style><!--
+/* Font Definitions */
+@font-face
+	{{font-family:Calibri;
+	panose-1:2 15 5 2 2 2 4 3 2 4;}}
+/* Style Definitions */
+p.MsoNormal, li.MsoNormal, div.MsoNormal
+	{{margin:0cm;
+	font-size:11.0pt;
+	font-family:"Calibri",sans-serif;}}
+a:link, span.MsoHyperlink
+	{{mso-style-priority:99;
+	color:#0563C1;
+	text-decoration:underline;}}
+@page WordSection1
+	{{size:612.0pt 792.0pt;
+	margin:72.0pt 72.0pt 72.0pt 72.0pt;}}
+div.WordSection1
+	{{page:WordSection1;}}
+--></style><!--[if gte mso 9]><xml>
+<o:shapedefaults v:ext="edit" spidmax="1026" />
+</xml><![endif]-->
+</head>
+<body lang="{lang}" link="#0563C1" vlink="#954F72" style="word-wrap:break-word">
+<div class="WordSection1">
+"""
+
+
+@dataclass(frozen=True)
+class Quoted:
+    """A message inside a message: answered (`kind` reply) or passed on (`kind` forward)."""
+
+    name: str
+    address: str
+    to: str
+    date: datetime
+    subject: str
+    body: str
+    kind: str = "reply"
+
+
+@dataclass(frozen=True)
+class Written:
+    """What one person wrote, before a client makes parts of it."""
+
+    client: str
+    lang: str
+    body: str
+    signature: str = ""
+    quoted: Quoted | None = None
+    charset: str = "utf-8"
+    top: bool = True
+    form: dict[str, str] = field(default_factory=dict)
+
+
+def date_words(when: datetime, lang: str) -> dict[str, str]:
+    """The pieces of a date that attribution lines are made of."""
+    return {
+        "day": DAYS[lang][when.weekday()],
+        "month": MONTHS[lang][when.month - 1],
+        "long": LONG_MONTHS[lang][when.month - 1],
+        "d": str(when.day),
+        "dd": f"{when.day:02}",
+        "mm": f"{when.month:02}",
+        "y": str(when.year),
+        "yy": f"{when.year % 100:02}",
+        "h24": f"{when:%H:%M}",
+        "h12": f"{(when.hour - 1) % 12 + 1}:{when:%M} {'AM' if when.hour < 12 else 'PM'}",
+    }
+
+
+def tracking_url(name: str, seed: str) -> str:
+    """A long redirecting link such as mailing services write, the same for the same seed."""
+    digest = hashlib.sha512(f"{seed}/{name}".encode()).digest()
+    token = base64.urlsafe_b64encode(digest * 3).decode().rstrip("=")
+    return f"https://click.mailer.example.net/f/a/{token[:22]}~~/{token[22:]}?utm_source=nl&utm_medium=email&utm_campaign={name}"
+
+
+def url_of(target: str, seed: str) -> str:
+    """Where a link of the notation points to."""
+    return tracking_url(target.removeprefix("track:"), seed) if target.startswith("track:") else target
+
+
+def as_read(text: str) -> str:
+    """Notation → the text that a reader sees and copies."""
+    return LINK.sub(r"\1", text)
+
+
+def as_plain(text: str) -> str:
+    """Notation → what a client puts into the plain part, link targets in angle brackets."""
+    return LINK.sub(lambda m: f"{m[1]} <{url_of(m[2], m[1])}>", text)
+
+
+def attribution(written: Written) -> str:
+    """The line or block of header lines that the client puts above quoted text."""
+    quoted, family = written.quoted, written.client.split("-")[0]
+    assert quoted is not None
+    words = date_words(quoted.date, written.lang)
+    words |= {"name": quoted.name, "address": quoted.address}
+    if family == "outlook" or quoted.kind == "forward":
+        when = OUTLOOK_DATES[written.lang].format(**words)
+        values = (f"{quoted.name} <{quoted.address}>", when, quoted.to, quoted.subject)
+        return "\n".join(f"{k} {v}" for k, v in zip(OUTLOOK_FIELDS[written.lang], values, strict=True))
+    lines = {"apple": APPLE, "thunderbird": THUNDERBIRD, "mutt": THUNDERBIRD}.get(family, GMAIL)
+    return lines[written.lang].format(**words)
+
+
+def plain(written: Written, write_links: bool = True) -> str:
+    """The message as plain text: own words, signature, quoted text, in the client's order."""
+    show = as_plain if write_links else as_read
+    family = written.client.split("-")[0]
+    own = "\n".join([*(f"{key}: {value}" for key, value in written.form.items()), ""]) if written.form else ""
+    own += show(written.body.rstrip("\n"))
+    if written.signature:
+        mark = "" if family == "outlook" else "-- \n"
+        own += f"\n\n{mark}{show(written.signature)}"
+    if written.quoted is None:
+        return own + "\n"
+    text = show(written.quoted.body.rstrip("\n"))
+    if family == "outlook":
+        return f"{own}\n\n{attribution(written)}\n\n{text}\n"
+    if written.quoted.kind == "forward":
+        line = FORWARD_LINE.get(family, FORWARD_LINE["gmail"])
+        return f"{own}\n\n{line}\n{attribution(written)}\n\n{text}\n".lstrip("\n")
+    cited = "\n".join((f"> {line}" if not line.startswith(">") else f">{line}") if line else ">" for line in text.split("\n"))
+    if written.top:
+        return f"{own}\n\n{attribution(written)}\n\n{cited}\n"
+    return f"{attribution(written)}\n{cited}\n\n{own}\n"
+
+
+def inline_html(line: str) -> str:
+    """One line of notation → HTML."""
+    out, at = [], 0
+    for found in LINK.finditer(line):
+        out.append(html.escape(line[at : found.start()], quote=False))
+        out.append(f'<a href="{html.escape(url_of(found[2], found[1]))}" target="_blank">{html.escape(found[1])}</a>')
+        at = found.end()
+    return "".join([*out, html.escape(line[at:], quote=False)])
+
+
+def table_html(lines: list[str]) -> str:
+    """Lines of `a | b` → a table as it is pasted from a spreadsheet."""
+    rows = [
+        "<tr>" + "".join(f'<td style="border:solid #bfbfbf 1pt;padding:0 5.4pt">{inline_html(c.strip())}</td>' for c in line.split("|")) + "</tr>"
+        for line in lines
+    ]
+    return '<table border="0" cellspacing="0" cellpadding="0" style="border-collapse:collapse">' + "\n".join(rows) + "</table>"
+
+
+def blocks_html(text: str, line_tag: str, empty: str) -> str:
+    """Paragraphs of notation → HTML, each line in `line_tag` (with its `{}`), blank lines as `empty`."""
+    out = []
+    for paragraph in re.split(r"\n\n+", text.strip("\n")):
+        lines = paragraph.split("\n")
+        if len(lines) > 1 and all(" | " in line for line in lines):
+            out.append(table_html(lines))
+        else:
+            out.append("\n".join(line_tag.format(inline_html(line)) for line in lines))
+    return f"\n{empty}\n".join(out)
+
+
+def markup(written: Written) -> str:
+    """The message as HTML in the manner of its client."""
+    writer = {"outlook": outlook_html, "apple": apple_html, "webform": form_html, "campaign": campaign_html}
+    return writer.get(written.client.split("-")[0], gmail_html)(written)
+
+
+def gmail_html(written: Written) -> str:
+    """Divs, `gmail_signature` and `gmail_quote`."""
+    tag, empty = "<div>{}</div>", "<div><br></div>"
+    out = f'<div dir="ltr">{blocks_html(written.body, tag, empty)}'
+    if written.signature:
+        out += '<br clear="all"><div><br></div><span class="gmail_signature_prefix">-- </span><br>'
+        out += f'<div dir="ltr" class="gmail_signature">{blocks_html(written.signature, tag, empty)}</div>'
+    out += "</div>"
+    if written.quoted is None:
+        return out + "\n"
+    inner = blocks_html(written.quoted.body, tag, empty)
+    head = html.escape(attribution(written), quote=False).replace("\n", "<br>")
+    if written.quoted.kind == "forward":
+        return f'{out}<br><div class="gmail_quote"><div dir="ltr" class="gmail_attr">{FORWARD_LINE["gmail"]}<br>{head}<br></div><br><br>{inner}</div>\n'
+    return (
+        f'{out}<br><div class="gmail_quote gmail_quote_container"><div dir="ltr" class="gmail_attr">{head}<br></div>'
+        f'<blockquote class="gmail_quote" style="{GMAIL_QUOTE_STYLE}">{inner}</blockquote></div>\n'
+    )
+
+
+def outlook_html(written: Written) -> str:
+    """Word's HTML: `MsoNormal`, `o:p`, and a ruled block above quoted text."""
+    tag, empty = '<p class="MsoNormal">{}<o:p></o:p></p>', '<p class="MsoNormal"><o:p>&nbsp;</o:p></p>'
+    out = OUTLOOK_HEAD.format(charset=written.charset, lang=written.lang.upper()) + blocks_html(written.body, tag, empty)
+    if written.signature:
+        gray = '<p class="MsoNormal"><span style="font-size:9.0pt;color:#7F7F7F">{}</span><o:p></o:p></p>'
+        out += f"\n{empty}\n" + blocks_html(written.signature, gray, empty)
+    if written.quoted is not None:
+        lines = html.escape(attribution(written), quote=False).split("\n")
+        head = "<br>\n".join(re.sub(r"^(\S+ ?:)", r"<b>\1</b>", line) for line in lines)
+        out += f'\n{empty}\n<div><div style="border:none;border-top:solid #E1E1E1 1.0pt;padding:3.0pt 0cm 0cm 0cm">'
+        out += f'<p class="MsoNormal">{head}<o:p></o:p></p></div></div>\n{empty}\n'
+        out += blocks_html(written.quoted.body, tag, empty)
+    return out + "\n</div>\n</body>\n</html>\n"
+
+
+def apple_html(written: Written) -> str:
+    """A telephone's HTML: `dir=auto` and `blockquote type=cite`."""
+    tag, empty = "<div>{}</div>", "<div><br></div>"
+    out = '<html><head><meta http-equiv="content-type" content="text/html; charset=utf-8"></head><body dir="auto">'
+    out += blocks_html(written.body, tag, empty)
+    if written.signature:
+        out += f'<br><br><div dir="ltr">{blocks_html(written.signature, tag, empty)}</div>'
+    if written.quoted is not None:
+        head = html.escape(attribution(written), quote=False).replace("\n", "<br>")
+        inner = blocks_html(written.quoted.body, tag, empty)
+        out += f'<div dir="ltr"><br><blockquote type="cite">{head}<br><br></blockquote></div>'
+        out += f'<blockquote type="cite"><div dir="ltr">{inner}</div></blockquote>'
+    return out + "</body></html>\n"
+
+
+def form_html(written: Written) -> str:
+    """The mail that a contact form of the shop sends to the helpdesk."""
+    rows = "\n".join(
+        f'<tr><th align="left" style="padding:4px 12px 4px 0">{html.escape(k)}</th><td>{html.escape(v)}</td></tr>'
+        for k, v in written.form.items()
+    )
+    return (
+        "<!DOCTYPE html>\n<html><body style=\"font-family:Arial,sans-serif;font-size:14px\">\n"
+        f'<table role="presentation" cellspacing="0">\n{rows}\n</table>\n<hr>\n'
+        f"{blocks_html(written.body, '<p style=' + chr(34) + 'margin:0 0 8px' + chr(34) + '>{}</p>', '')}\n</body></html>\n"
+    )
+
+
+def campaign_html(written: Written) -> str:
+    """A mailing: nested tables, a hidden preheader, a tracking pixel and redirecting links."""
+    rows = "\n".join(
+        '<tr><td style="padding:12px 32px;font-family:Helvetica,Arial,sans-serif;font-size:15px;line-height:22px;color:#333333">'
+        f"{blocks_html(paragraph, '{}<br>', '')}</td></tr>"
+        for paragraph in re.split(r"\n\n+", written.body.strip("\n"))
+    )
+    preheader = html.escape(as_read(written.body.strip().split("\n")[0])[:60])
+    pixel = tracking_url("open", written.body[:40]).replace("click.", "open.")
+    return (
+        '<!DOCTYPE html>\n<html><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">\n'
+        "<style>@media only screen and (max-width:600px){.wrap{width:100%!important}}</style></head>\n"
+        '<body style="margin:0;padding:0;background:#f4f4f4">\n'
+        f'<div style="display:none;max-height:0;overflow:hidden;mso-hide:all">{preheader}&#847;&zwnj;&nbsp;&#847;&zwnj;&nbsp;</div>\n'
+        '<table role="presentation" width="100%" cellpadding="0" cellspacing="0"><tr><td align="center">\n'
+        '<table role="presentation" class="wrap" width="600" cellpadding="0" cellspacing="0" style="background:#ffffff">\n'
+        f"{rows}\n</table></td></tr></table>\n"
+        f'<img src="{html.escape(pixel)}" width="1" height="1" alt="" style="display:none">\n</body></html>\n'
+    )
