@@ -96,7 +96,8 @@ def load_settings(path: Path) -> Settings:
         raise ConfigError(f"{path}: no such file; `mailroom init` makes a workspace") from exc
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
         raise ConfigError(f"{path}: expected TOML, got: {exc}") from exc
-    return _build(Settings, table, path, "")
+    settings: Settings = _build(Settings, table, path, "")
+    return settings
 
 
 def iter_settings(cls: Any = Settings, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
@@ -136,6 +137,18 @@ def find_workspace(explicit: Path | None, start: Path | None = None) -> Path:
         f"no {CONFIG_NAME} in {here} or above; make a workspace with `mailroom init DIR --taxonomy FILE`, "
         f"or name one with --workspace or ${WORKSPACE_VARIABLE}"
     )
+
+
+def settings_or_defaults(explicit: Path | None) -> Settings:
+    """The workspace's settings; the defaults where no workspace was named and none is near."""
+    named = explicit is not None or WORKSPACE_VARIABLE in os.environ
+    try:
+        root = find_workspace(explicit)
+    except ConfigError:
+        if named:
+            raise
+        return Settings()
+    return load_settings(root / CONFIG_NAME)
 
 
 def _build(cls: Any, table: Mapping[str, Any], path: Path, prefix: str) -> Any:

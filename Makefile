@@ -1,0 +1,53 @@
+# Two commands do everything, set-up included: `make demo` and `make test`.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+# The benchmark and corpus tests look here; they skip where the folder is absent.
+export MAILROOM_DATA ?= $(abspath ../shared/data)
+# Everything mailroom needs comes from packages; no code of ours may wait for a hub.
+export HF_HUB_OFFLINE ?= 1
+
+.PHONY: help setup demo test check lint types fast format clean
+
+help:
+	@echo "make demo    set up, make a workspace from examples/helpdesk, sort its mailbox"
+	@echo "make test    set up, then lint, types and all tests"
+	@echo "make check   lint, types and the fast tests"
+	@echo "make format  rewrite the code as ruff wants it"
+	@echo "make clean   remove the virtual environment and the demo workspace"
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "mailroom needs Python 3.11 or newer; $$($(PYTHON) --version) found. Try: make PYTHON=python3.12"; exit 1; }
+	@echo "Setting up $(VENV) (a minute or two, once) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[train,dev]'
+	@touch $@
+
+demo: setup
+	@$(BIN)/python examples/helpdesk/demo.py
+
+test: setup lint types
+	$(BIN)/python -m pytest
+
+check: setup lint types fast
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+fast: setup
+	$(BIN)/python -m pytest -m "not slow and not corpus"
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) demo

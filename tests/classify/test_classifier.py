@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+
+from mailroom.classify.classifier import Classifier, LabelEntry, Provenance
+from mailroom.config import ClassifySettings
+from mailroom.records import Email
+from tests.fakes import HashingEncoder, OverlapScorer
+
+LABELS = [
+    LabelEntry("refund", ("money", "refund"), "refund money back"),
+    LabelEntry("delivery", ("orders", "late delivery"), "late delivery parcel"),
+    LabelEntry("password", ("account", "password"), "forgotten password login"),
+]
+
+
+def classifier(cross_encoder: OverlapScorer | None = None, top_k: int = 2) -> Classifier:
+    encoder = HashingEncoder()
+    vectors = encoder.encode_passages([label.text for label in LABELS])
+    provenance = Provenance("v1", "abc")
+    return Classifier(encoder, vectors, LABELS, ClassifySettings(top_k=top_k), provenance, cross_encoder)
+
+
+def test_the_nearest_label_is_the_answer_without_a_cross_encoder() -> None:
+    prediction = classifier().classify(Email("1", "late delivery", "my parcel"))
+    assert prediction.label == "delivery"
+    assert prediction.path == ("orders", "late delivery")
+    assert prediction.decided_by == "retrieval"
+    assert [candidate.score for candidate in prediction.candidates] == [None, None]
+    assert (prediction.model, prediction.taxonomy, prediction.email_id) == ("v1", "abc", "1")
+
+
+def test_the_cross_encoder_decides_among_the_candidates() -> None:
+    # By cosine the short overlap wins; the reranker counts words and prefers the other.
+    email = Email("1", "", "refund refund refund late delivery parcel")
+    assert classifier().classify(email).label == "refund"
+    prediction = classifier(OverlapScorer()).classify(email)
+    assert prediction.label == "delivery"
+    assert prediction.decided_by == "cross_encoder"
+    assert [candidate.score for candidate in prediction.candidates] == [3.0, 1.0]
+
+
+def test_candidates_are_best_first_and_probabilities_sum_to_one() -> None:
+    prediction = classifier(top_k=3).classify(Email("1", "", "password login"))
+    assert prediction.candidates[0].label == prediction.label
+    assert sum(candidate.probability for candidate in prediction.candidates) == pytest.approx(1.0)
+    assert prediction.margin == pytest.approx(
+        prediction.candidates[0].probability - prediction.candidates[1].probability
+    )
+
+
+def test_an_empty_email_gets_a_label_all_the_same() -> None:
+    prediction = classifier().classify(Email("1", "", ""))
+    assert prediction.label in {"refund", "delivery", "password"}
+    assert np.isfinite(prediction.probability)
+
+
+def test_latency_names_every_step_and_their_total() -> None:
+    latency = classifier().classify(Email("1", "", "hello")).latency_ms
+    assert list(latency) == ["encode", "retrieve", "rerank", "decide", "total"]
+    parts = sum(value for step, value in latency.items() if step != "total")
+    assert latency["total"] == pytest.approx(parts, abs=0.01)
+
+
+def test_prediction_ids_rise_with_time() -> None:
+    answers = [classifier().classify(Email(str(number), "", "hello")) for number in range(5)]
+    assert [answer.id for answer in answers] == sorted(answer.id for answer in answers)

@@ -1,0 +1,37 @@
+"""Small deterministic stand-ins for the encoders: words hashed into a vector, overlap as score."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+DIMENSION = 64
+
+
+class HashingEncoder:
+    """A bag of hashed words, unit length: equal texts get cosine 1, texts without a common word about 0."""
+
+    dimension = DIMENSION
+
+    def encode_query(self, text: str) -> NDArray[np.float32]:
+        vector = np.zeros(DIMENSION, dtype=np.float32)
+        for word in words(text):
+            vector[int(hashlib.sha256(word.encode()).hexdigest(), 16) % DIMENSION] += 1
+        return vector / np.float32(max(float(np.linalg.norm(vector)), 1e-9))
+
+    def encode_passages(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return np.stack([self.encode_query(text) for text in texts])
+
+
+class OverlapScorer:
+    """A cross-encoder whose logit is the number of common words."""
+
+    def score(self, text: str, labels: Sequence[str]) -> NDArray[np.float32]:
+        read = set(words(text))
+        return np.array([len(read & set(words(label))) for label in labels], dtype=np.float32)
+
+
+def words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.lower())
