@@ -1,0 +1,170 @@
+"""A trained one-pass cross-encoder's folder → an exported encoder that serving reads; no torch anywhere.
+
+target/  encoder.json  tokenizer.json  model.fp32.onnx  model.int8.onnx  weights/
+"""
+
+import logging
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mailroom.errors import ModelError
+from mailroom.models.encoder_config import GRAPH_NAMES, TOKENIZER_NAME, WEIGHTS_NAME
+from mailroom.models.one_pass import OnePassCrossEncoder, OnePassServingConfig, write_serving_config
+from mailroom.models.one_pass_config import OnePassConfig, read_config
+
+Progress = Callable[[str], None]
+SAFETENSORS_NAME = "model.safetensors"
+
+
+def export_one_pass(source: Path, target: Path, progress: Progress | None = None) -> dict[str, Any]:
+    """Export a saved one-pass cross-encoder into the new directory `target`.
+
+    Returns what encoder.json holds beside its format. Raises ModelError when the folder holds another kind
+    of model, lacks tensors or holds non-finite ones, or when the packages for exporting are missing.
+    """
+    say = progress or (lambda _: None)
+    config = read_config(source)
+    tensors = _read_tensors(source, config)
+    if not (source / TOKENIZER_NAME).is_file():
+        raise ModelError(
+            f"{source}: expected a {TOKENIZER_NAME}, found none; save the model with its tokenizer"
+        )
+    target.mkdir(parents=True)
+    shutil.copyfile(source / TOKENIZER_NAME, target / TOKENIZER_NAME)
+    serving = _serving_config(config)
+    write_serving_config(target, serving)
+    say("writing the fp32 graph")
+    _write_fp32(config, tensors, target / GRAPH_NAMES["fp32"])
+    say("writing the int8 graph")
+    _write_int8(target / GRAPH_NAMES["fp32"], target / GRAPH_NAMES["int8"])
+    _copy_weights(source, target / WEIGHTS_NAME)
+    return {"kind": serving.kind, "max_tokens": serving.max_email_tokens, "temperature": serving.temperature}
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """How far int8 is from fp32: share of emails with the same top-1, and differences of scores."""
+
+    emails: int
+    top1_agreement: float
+    largest_difference: float
+    mean_difference: float
+    score_spread: float
+
+
+def measure_parity(directory: Path, texts: Sequence[str], labels: Sequence[str], top_k: int = 20) -> Parity:
+    """Compare both graphs of an exported cross-encoder on the first `top_k` labels, rotated by email.
+
+    `score_spread` is the standard deviation of the fp32 scores within an email, the measure of what a
+    difference means. Raises ModelError when there is no text or no label.
+    """
+    if not texts or not labels:
+        raise ModelError("the parity gate needs at least one text and one label; it got none")
+    exact, rounded = (OnePassCrossEncoder.load(directory, precision) for precision in ("fp32", "int8"))
+    pairs = []
+    for index, text in enumerate(texts):
+        shown = [labels[(index + offset) % len(labels)] for offset in range(min(top_k, len(labels)))]
+        pairs.append((exact.score(text, shown), rounded.score(text, shown)))
+    differences = np.concatenate([np.abs(a - b) for a, b in pairs])
+    return Parity(
+        emails=len(pairs),
+        top1_agreement=float(np.mean([a.argmax() == b.argmax() for a, b in pairs])),
+        largest_difference=float(differences.max()),
+        mean_difference=float(differences.mean()),
+        score_spread=float(np.mean([a.std() for a, _ in pairs])),
+    )
+
+
+def _serving_config(config: OnePassConfig) -> OnePassServingConfig:
+    return OnePassServingConfig(
+        max_email_tokens=config.max_email_tokens,
+        max_label_tokens=config.max_label_tokens,
+        email_prompt=config.email_prompt,
+        label_prompt=config.label_prompt,
+        temperature=config.temperature,
+    )
+
+
+def _read_tensors(source: Path, config: OnePassConfig) -> dict[str, NDArray[np.float32]]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    from mailroom.models.one_pass_graph import graph_tensor_names
+
+    path = source / SAFETENSORS_NAME
+    try:
+        found = load_file(path)
+    except FileNotFoundError as exc:
+        raise ModelError(f"{source}: expected {SAFETENSORS_NAME}, found no file") from exc
+    except (OSError, SafetensorError) as exc:
+        raise ModelError(f"{path} is damaged or no safetensors file; fetch or build the model again") from exc
+    names = graph_tensor_names(config)
+    missing = sorted(set(names) - set(found))
+    if missing:
+        raise ModelError(
+            f"{path} lacks {len(missing)} tensors, {missing[0]} first; it is another kind of model"
+        )
+    tensors = {name: found[name].astype(np.float32) for name in names}
+    for name, tensor in tensors.items():
+        # A gate at −inf is shut, which is a meaning; everything else must be a number.
+        unusable = np.isnan(tensor) if name == "one_pass.gate" else ~np.isfinite(tensor)
+        if unusable.any():
+            raise ModelError(f"{name} in {path} has non-finite numbers; the weights are unusable")
+    return tensors
+
+
+def _write_fp32(config: OnePassConfig, tensors: dict[str, NDArray[np.float32]], path: Path) -> None:
+    import onnx
+
+    from mailroom.models.one_pass_graph import build_graph
+
+    onnx.save(build_graph(config, tensors), path)
+
+
+def _write_int8(source: Path, target: Path) -> None:
+    """Dynamic quantisation: weights once, per output channel; activations at each run.
+
+    Weights keep to 7 bits: CPUs without VNNI add pairs of u8 × s8 products in 16 bits, which saturates
+    with 8-bit weights and would make scores depend on the CPU.
+    """
+    from onnx import TensorProto
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with _quiet():
+        quantize_dynamic(
+            source,
+            target,
+            op_types_to_quantize=["MatMul", "Gather"],
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            reduce_range=True,
+            # Shapes behind the fused attention are unknown to the quantiser; everything there is float32.
+            extra_options={"MatMulConstBOnly": True, "DefaultTensorType": TensorProto.FLOAT},
+        )
+
+
+def _copy_weights(source: Path, target: Path) -> None:
+    """Keep what training starts from next time beside the graphs."""
+    target.mkdir()
+    for path in sorted(source.iterdir()):
+        if path.is_file() and path.suffix in {".json", ".safetensors", ".txt", ".model"}:
+            shutil.copyfile(path, target / path.name)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the quantiser's advice to preprocess off the screen: the graph is written without need of it."""
+    logger = logging.getLogger()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

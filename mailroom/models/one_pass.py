@@ -1,0 +1,157 @@
+"""Email and candidates → scores: a one-pass cross-encoder out of an exported directory, one email a run.
+
+The graph reads the email once and every candidate against it (docs/one-pass.md). Nothing is padded, and a
+score depends on the email and on its own label alone: exactly in fp32, up to the rounding of shared
+scales in int8. Threads run emails side by side.
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mailroom.errors import ModelError
+from mailroom.models.encoder_config import (
+    CONFIG_FORMAT,
+    CONFIG_NAME,
+    GRAPH_NAMES,
+    TOKENIZER_NAME,
+    read_config_fields,
+)
+from mailroom.models.runtime import Precision, open_session
+from mailroom.models.tokens import TextTokenizer
+
+KIND = "one-pass"
+# Attention between candidates' tokens grows with the square of their number: 1,024 tokens take 60 MB in
+# twelve heads. More are scored in several runs, which changes no score.
+MAX_LABEL_TOKENS_A_RUN = 1024
+# A taxonomy has at most some thousand labels; the bound only guards against texts made anew for each call.
+_MAX_CACHED_LABELS = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class OnePassServingConfig:
+    """How an email and labels become the graph's inputs, and what turns a score into a probability.
+
+    `temperature` divides the scores before the softmax over the candidates; it was fitted on held-out mail.
+    """
+
+    max_email_tokens: int
+    max_label_tokens: int
+    email_prompt: str = ""
+    label_prompt: str = ""
+    temperature: float = 1.0
+    kind: str = KIND
+
+
+def write_serving_config(directory: Path, config: OnePassServingConfig) -> None:
+    """Write encoder.json into `directory`."""
+    content = {"format": CONFIG_FORMAT, **dataclasses.asdict(config)}
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    (directory / CONFIG_NAME).write_text(text, encoding="utf-8")
+
+
+def read_serving_config(directory: Path) -> OnePassServingConfig:
+    """encoder.json of an exported one-pass cross-encoder; ModelError when it is another kind or unusable."""
+    fields = read_config_fields(directory)
+    if fields.get("kind") != KIND:
+        raise ModelError(f"{directory / CONFIG_NAME}: expected kind {KIND!r}, got {fields.get('kind')!r}")
+    try:
+        config = OnePassServingConfig(**fields)
+    except TypeError as exc:
+        raise ModelError(f"{directory / CONFIG_NAME}: expected the fields of {KIND}, got: {exc}") from exc
+    if not (np.isfinite(config.temperature) and config.temperature > 0):
+        raise ModelError(
+            f"{directory / CONFIG_NAME}: expected a temperature above 0, got {config.temperature!r}"
+        )
+    return config
+
+
+class OnePassCrossEncoder:
+    """A reranker whose `score` may be called from several threads at once."""
+
+    def __init__(self, config: OnePassServingConfig, tokenizer_path: Path, session: Any) -> None:
+        self._config = config
+        self._emails = TextTokenizer(tokenizer_path, config.max_email_tokens)
+        self._labels = TextTokenizer(tokenizer_path, config.max_label_tokens)
+        self._run = session.run
+        self._label_ids: dict[str, NDArray[np.int64]] = {}
+
+    @classmethod
+    def load(cls, directory: Path, precision: Precision, intra_op_threads: int = 1) -> "OnePassCrossEncoder":
+        """Open an exported one-pass cross-encoder; ModelError names the file that is missing or unusable."""
+        config = read_serving_config(directory)
+        session = open_session(directory / GRAPH_NAMES[precision], intra_op_threads)
+        expected = {"email_ids", "label_ids", "label_lengths"}
+        found = {item.name for item in session.get_inputs()}
+        if found != expected:
+            raise ModelError(
+                f"{directory / GRAPH_NAMES[precision]}: expected the inputs {sorted(expected)}, "
+                f"got {sorted(found)}; export the cross-encoder again"
+            )
+        return cls(config, directory / TOKENIZER_NAME, session)
+
+    @property
+    def kind(self) -> str:
+        """`one-pass`."""
+        return KIND
+
+    @property
+    def temperature(self) -> float:
+        """What the scores are divided by before the softmax over the candidates."""
+        return self._config.temperature
+
+    def score(self, text: str, labels: Sequence[str]) -> NDArray[np.float32]:
+        """Logits `(n,)` of the labels' texts for one email, in their order; higher fits better.
+
+        A text or a label beyond the model's limit is read up to it. Raises ModelError when a score is
+        not finite: the weights are damaged then.
+        """
+        if not labels:
+            return np.empty(0, dtype=np.float32)
+        email_ids = self._emails.ids(self._config.email_prompt + text)
+        label_ids = [self._ids_of_label(label) for label in labels]
+        runs = [self._score_run(email_ids, part) for part in _parts(label_ids)]
+        scores = np.concatenate(runs)
+        if not np.isfinite(scores).all():
+            raise ModelError("the cross-encoder gave scores that are no numbers; export or train it again")
+        return scores
+
+    def _score_run(
+        self, email_ids: NDArray[np.int64], label_ids: Sequence[NDArray[np.int64]]
+    ) -> NDArray[np.float32]:
+        inputs = {
+            "email_ids": email_ids,
+            "label_ids": np.concatenate(label_ids),
+            "label_lengths": np.array([len(ids) for ids in label_ids], dtype=np.int64),
+        }
+        scores: NDArray[np.float32] = self._run(None, inputs)[0]
+        return scores
+
+    def _ids_of_label(self, label: str) -> NDArray[np.int64]:
+        ids = self._label_ids.get(label)
+        if ids is None:
+            ids = self._labels.ids(self._config.label_prompt + label)
+            if len(self._label_ids) >= _MAX_CACHED_LABELS:
+                self._label_ids.clear()
+            self._label_ids[label] = ids
+        return ids
+
+
+def _parts(label_ids: Sequence[NDArray[np.int64]]) -> Iterator[list[NDArray[np.int64]]]:
+    """The candidates in order, cut into runs of a bounded number of tokens."""
+    part: list[NDArray[np.int64]] = []
+    tokens = 0
+    for ids in label_ids:
+        if part and tokens + len(ids) > MAX_LABEL_TOKENS_A_RUN:
+            yield part
+            part, tokens = [], 0
+        part.append(ids)
+        tokens += len(ids)
+    if part:
+        yield part

@@ -1,0 +1,1 @@
+"""Training: records → weights; the only package beside `models/export*.py` that may import torch."""
