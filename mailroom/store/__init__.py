@@ -1,1 +1,1 @@
-"""The prediction log and its database."""
+"""The prediction log: what was decided, from what, and when; in SQLite or PostgreSQL."""

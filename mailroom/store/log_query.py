@@ -1,0 +1,103 @@
+"""A filter → the statement that reads the prediction log, and the rows that come back."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from mailroom.records import Prediction
+from mailroom.store.packing import storable
+from mailroom.store.schema import emails, names, predictions, taxonomies
+
+_label = names.alias("label_names")
+_model = names.alias("model_names")
+_decided_by = names.alias("decided_by_names")
+_steps = names.alias("step_names")
+
+
+@dataclass(frozen=True, slots=True)
+class LogFilter:
+    """Which predictions are wanted; None asks for all.
+
+    `since` is inclusive, `until` exclusive, and so are `margin_above` and `margin_below`.
+    `subject_contains` ignores case (in SQLite that of ASCII letters alone).
+    """
+
+    label: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    review: bool | None = None
+    margin_below: float | None = None
+    margin_above: float | None = None
+    model: str | None = None
+    email_id: str | None = None
+    subject_contains: str | None = None
+    limit: int | None = None
+    newest_first: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedPrediction:
+    """A prediction with what is known of its email."""
+
+    prediction: Prediction
+    subject: str
+    sender: str
+    received_at: datetime | None
+    origin: str
+
+
+def select_statement(log_filter: LogFilter) -> sa.Select[Any]:
+    """The predictions that fit, in the order they were recorded, with names in place of keys."""
+    p = predictions.c
+    tables = (
+        predictions.join(emails, p.email_key == emails.c.key)
+        .join(taxonomies, p.taxonomy_key == taxonomies.c.key)
+        .join(_label, p.label_key == _label.c.key)
+        .join(_model, p.model_key == _model.c.key)
+        .join(_decided_by, p.decided_by_key == _decided_by.c.key)
+        .join(_steps, p.latency_steps_key == _steps.c.key)
+    )
+    columns = (
+        *(p.id, p.probability, p.margin, p.needs_review, p.candidates, p.created_at, p.latency_ms),
+        emails.c.id.label("email_id"),
+        *(emails.c.subject, emails.c.sender, emails.c.received_at, emails.c.origin),
+        taxonomies.c.revision.label("taxonomy"),
+        _label.c.name.label("label"),
+        _model.c.name.label("model"),
+        _decided_by.c.name.label("decided_by"),
+        _steps.c.name.label("latency_steps"),
+    )
+    statement = sa.select(*columns).select_from(tables).where(*_conditions(log_filter))
+    return statement.order_by(p.key.desc() if log_filter.newest_first else p.key).limit(log_filter.limit)
+
+
+def count_statement(log_filter: LogFilter) -> sa.Select[int]:
+    """How many predictions fit."""
+    tables = predictions.join(emails, predictions.c.email_key == emails.c.key)
+    fitting = sa.select(predictions.c.key).select_from(tables).where(*_conditions(log_filter))
+    return sa.select(sa.func.count()).select_from(fitting.limit(log_filter.limit).subquery())
+
+
+def _conditions(log_filter: LogFilter) -> list[sa.ColumnElement[bool]]:
+    p, wanted = predictions.c, log_filter
+    candidates: list[tuple[Any, Any]] = [
+        (wanted.label, lambda: p.label_key == _key_of(wanted.label)),
+        (wanted.model, lambda: p.model_key == _key_of(wanted.model)),
+        (wanted.since, lambda: p.created_at >= wanted.since),
+        (wanted.until, lambda: p.created_at < wanted.until),
+        (wanted.review, lambda: p.needs_review if wanted.review else sa.not_(p.needs_review)),
+        (wanted.margin_below, lambda: p.margin < wanted.margin_below),
+        (wanted.margin_above, lambda: p.margin > wanted.margin_above),
+        (wanted.email_id, lambda: emails.c.id == storable(wanted.email_id or "")),
+        (
+            wanted.subject_contains,
+            lambda: emails.c.subject.icontains(storable(wanted.subject_contains or ""), autoescape=True),
+        ),
+    ]
+    return [condition() for value, condition in candidates if value is not None]
+
+
+def _key_of(name: str | None) -> sa.ScalarSelect[int]:
+    return sa.select(names.c.key).where(names.c.name == name).scalar_subquery()

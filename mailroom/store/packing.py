@@ -1,0 +1,98 @@
+"""Candidates, latencies, label lists and texts ⇄ compact bytes.
+
+A prediction must not cost more than 1.5 KB in the log; 20 candidates take 203 to 283 bytes.
+"""
+
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mailroom.records import Candidate
+
+LabelPaths = Sequence[tuple[str, Sequence[str]]]
+
+_HAS_SCORES = 1
+_MAX_SMALL_ORDINAL = 2**16
+# Measured on newsgroup mail: level 9 is 1 % smaller than 6 at the same speed for texts this short.
+_ZLIB_LEVEL = 9
+
+
+def pack_candidates(candidates: Sequence[Candidate], ordinals: Mapping[str, int]) -> bytes:
+    """A byte of flags, then the label's positions in its taxonomy, similarities, probabilities, scores.
+
+    Positions take 2 bytes in taxonomies of up to 65,536 labels, else 4; the numbers are float32. Scores
+    are there only if any candidate has one; a missing one is NaN. KeyError for a label that the
+    taxonomy does not have.
+    """
+    positions = np.array(
+        [ordinals[candidate.label] for candidate in candidates], _ordinal_type(len(ordinals))
+    )
+    has_scores = any(candidate.score is not None for candidate in candidates)
+    columns = [[c.similarity for c in candidates], [c.probability for c in candidates]]
+    if has_scores:
+        columns.append([np.nan if c.score is None else c.score for c in candidates])
+    flags = bytes([_HAS_SCORES if has_scores else 0])
+    return flags + positions.tobytes() + np.array(columns, "<f4").tobytes()
+
+
+def unpack_candidates(packed: bytes, labels: Sequence[str]) -> tuple[Candidate, ...]:
+    """The candidates as they were packed with a taxonomy of these labels, numbers as float32."""
+    positions_type = _ordinal_type(len(labels))
+    columns = 3 if packed[0] & _HAS_SCORES else 2
+    count = (len(packed) - 1) // (positions_type.itemsize + 4 * columns)
+    positions = np.frombuffer(packed, positions_type, count, offset=1)
+    numbers = np.frombuffer(packed, "<f4", offset=1 + positions.nbytes).reshape(columns, count)
+    scores = _scores(numbers[2]) if columns == 3 else [None] * count
+    return tuple(
+        Candidate(labels[position], similarity, score, probability)
+        for position, similarity, probability, score in zip(
+            positions.tolist(), numbers[0].tolist(), numbers[1].tolist(), scores, strict=True
+        )
+    )
+
+
+def _scores(numbers: NDArray[np.float32]) -> list[float | None]:
+    return [None if number != number else number for number in numbers.tolist()]
+
+
+def _ordinal_type(labels: int) -> "np.dtype[np.unsignedinteger]":
+    return np.dtype("<u2") if labels <= _MAX_SMALL_ORDINAL else np.dtype("<u4")
+
+
+def pack_latency(latency_ms: Mapping[str, float]) -> tuple[str, bytes]:
+    """The steps' names as one text, which all predictions of a run share, and their times as float32."""
+    return json.dumps(list(latency_ms)), np.array(list(latency_ms.values()), "<f4").tobytes()
+
+
+def unpack_latency(steps: str, packed: bytes) -> dict[str, float]:
+    """Milliseconds by step, as float32."""
+    return dict(zip(json.loads(steps), np.frombuffer(packed, "<f4").tolist(), strict=True))
+
+
+def pack_labels(labels: LabelPaths) -> bytes:
+    """Ids and paths of a taxonomy's assignable labels, in order."""
+    rows = [[label_id, list(path)] for label_id, path in labels]
+    return zlib.compress(json.dumps(rows, ensure_ascii=False).encode("utf-8", "replace"), _ZLIB_LEVEL)
+
+
+def unpack_labels(packed: bytes) -> list[tuple[str, tuple[str, ...]]]:
+    """Ids and paths as they were packed."""
+    return [(label_id, tuple(path)) for label_id, path in json.loads(zlib.decompress(packed))]
+
+
+def storable(text: str) -> str:
+    """The text without what databases refuse: lone surrogates, which broken mail brings, and NUL."""
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "?")
+
+
+def pack_text(text: str) -> bytes:
+    """The text in UTF-8, compressed."""
+    return zlib.compress(text.encode("utf-8", "replace"), _ZLIB_LEVEL)
+
+
+def unpack_text(packed: bytes) -> str:
+    """The text as it was packed."""
+    return zlib.decompress(packed).decode("utf-8")

@@ -1,0 +1,79 @@
+"""One set of fixtures for every kind of database: add a URL maker to `URLS` to run the suite on it."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import uuid_utils
+
+from mailroom.records import Candidate, Email, Prediction
+from mailroom.store.database import Database, open_database
+from mailroom.store.prediction_log import LogEntry, PredictionLog
+
+LABELS = [(f"label-{i}", ("Root", f"Label {i}")) for i in range(30)]
+TAXONOMY = "abcdef012345"
+NOON = datetime(2026, 11, 22, 12, 0, 0, 123456, tzinfo=UTC)
+
+URLS: dict[str, Callable[[Path], str]] = {"sqlite": lambda folder: f"sqlite:///{folder / 'mailroom.db'}"}
+
+
+@pytest.fixture(params=sorted(URLS))
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return URLS[request.param](tmp_path)
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Database]:
+    with open_database(url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def log(database: Database) -> PredictionLog:
+    log = PredictionLog(database)
+    log.register_taxonomy(TAXONOMY, LABELS)
+    return log
+
+
+def make_entry(
+    number: int = 0,
+    *,
+    label: int = 3,
+    margin: float = 0.25,
+    needs_review: bool = False,
+    created_at: datetime = NOON,
+    email_id: str | None = None,
+    subject: str = "A subject",
+    body: str = "A body",
+    model: str = "v1",
+    score: float | None = 1.5,
+) -> LogEntry:
+    """An entry whose numbers are exact in float32, so that what comes back can be compared."""
+    email = Email(
+        id=email_id or f"<{number}@example.org>",
+        subject=subject,
+        body=body,
+        metadata={"from": "ann@example.org"},
+        received_at=created_at,
+    )
+    candidates = (
+        Candidate(f"label-{label}", 0.75, score, 0.5),
+        Candidate("label-29", 0.5, None, 0.25),
+    )
+    prediction = Prediction(
+        id=str(uuid_utils.uuid7()),
+        email_id=email.id,
+        label=f"label-{label}",
+        path=("Root", f"Label {label}"),
+        probability=0.5,
+        margin=margin,
+        needs_review=needs_review,
+        candidates=candidates,
+        model=model,
+        taxonomy=TAXONOMY,
+        decided_by="retrieval",
+        created_at=created_at,
+        latency_ms={"parse": 0.5, "embed": 12.25},
+    )
+    return LogEntry(prediction, email, f"box.mbox:{number}")
