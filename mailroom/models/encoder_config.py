@@ -39,14 +39,12 @@ class BiEncoderConfig:
 class PairwiseConfig:
     """How an email and a label become the input of a pairwise cross-encoder, and which logit is the score.
 
-    `template` makes the second text out of a label (`{label}` is replaced); `inputs` are the names of
-    the graph's inputs besides `input_ids`.
+    `template` makes the second text out of a label (`{label}` is replaced).
     """
 
     max_tokens: int
     logit_index: int
     template: str = "{label}"
-    inputs: tuple[str, ...] = ()
     kind: str = "pairwise"
 
 
@@ -84,8 +82,6 @@ def read_config(directory: Path, cls: type[ConfigT]) -> ConfigT:
     expected = next(item.default for item in dataclasses.fields(cls) if item.name == "kind")
     if fields.get("kind") != expected:
         raise ModelError(f"{directory / CONFIG_NAME}: expected kind {expected!r}, got {fields.get('kind')!r}")
-    if isinstance(fields.get("inputs"), list):
-        fields["inputs"] = tuple(fields["inputs"])
     try:
         return cls(**fields)
     except TypeError as exc:

@@ -1,24 +1,35 @@
-"""torch module → ONNX graph in fp32 and int8; imported by `export` alone, since it needs torch.
+"""torch module → ONNX graph in fp32 and int8; imported inside functions of `export`, since it needs torch.
 
 It knows nothing of tokenizers or of sentence-transformers.
 """
 
+import contextlib
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import onnxruntime
 import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface
 
-# Gelu became an operator in 20: below it is five nodes, which ONNX Runtime fuses less often.
+from mailroom.errors import ModelError
+
+# Gelu became an operator in 20: below, it is five nodes that ONNX Runtime does not find again.
 OPSET = 20
-ATTENTION = "mailroom_fused"
+# Every token of these families attends to every other, so that attention without a mask is one operator.
+_UNMASKED_FAMILIES = {
+    "bert",
+    "roberta",
+    "xlm-roberta",
+    "xlm-roberta-xl",
+    "camembert",
+    "electra",
+    "distilbert",
+}
+_FUSED = "mailroom_fused"
 
 
 def trace_graph(
@@ -28,18 +39,34 @@ def trace_graph(
     tokens = torch.export.Dim("tokens", min=2, max=max_tokens)
     shapes = {name: {1: tokens} if tensor.ndim == 2 else None for name, tensor in example.items()}
     with _quiet(), torch.no_grad():
-        torch.onnx.export(
-            module.eval(),
-            kwargs=dict(example),
-            f=path,
-            dynamo=True,
-            input_names=list(example),
-            output_names=[output],
-            dynamic_shapes=shapes,
-            external_data=False,
-            opset_version=OPSET,
-            verbose=False,
-        )
+        try:
+            torch.onnx.export(
+                module.eval(),
+                kwargs=dict(example),
+                f=path,
+                dynamo=True,
+                input_names=list(example),
+                output_names=[output],
+                dynamic_shapes=shapes,
+                external_data=False,
+                opset_version=OPSET,
+                verbose=False,
+            )
+        except Exception as exc:
+            # The exporter passes on whatever an architecture's code raises under tracing.
+            reason = str(exc.__cause__ or exc).strip().splitlines()
+            raise ModelError(
+                f"{path}: this architecture cannot be exported to ONNX: {type(exc).__name__}: "
+                f"{reason[0] if reason else 'no reason given'}; take another base model"
+            ) from exc
+
+
+def choose_attention(transformer: Any) -> None:
+    """Let a transformers model attend in the form that exports best; it cannot be run by torch afterwards."""
+    unmasked = transformer.config.model_type in _UNMASKED_FAMILIES
+    # A model with attention of its own (MPNet) knows one form only, and keeps it.
+    with contextlib.suppress(ValueError):
+        transformer.set_attn_implementation(_FUSED if unmasked else "eager")
 
 
 def quantize_graph(source: Path, target: Path) -> None:
@@ -58,16 +85,6 @@ def quantize_graph(source: Path, target: Path) -> None:
             reduce_range=True,
             extra_options={"MatMulConstBOnly": True},
         )
-
-
-def fuse_graph(source: Path, target: Path) -> None:
-    """Write the graph as ONNX Runtime rewrites it for every CPU, so that loading need not do it again."""
-    options = onnxruntime.SessionOptions()
-    # One level higher would choose memory layouts for the CPU of this machine.
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-    options.optimized_model_filepath = str(target)
-    options.log_severity_level = 3
-    onnxruntime.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
 
 
 def _fused_attention(
@@ -93,20 +110,24 @@ def _fused_attention(
     return mixed.reshape(batch, tokens, heads, size), None
 
 
-AttentionInterface.register(ATTENTION, _fused_attention)
-AttentionMaskInterface.register(ATTENTION, lambda *_args, **_kwargs: None)
+AttentionInterface.register(_FUSED, _fused_attention)
+AttentionMaskInterface.register(_FUSED, lambda *_args, **_kwargs: None)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep torch's exporter and the quantiser from writing about their own internals."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "root", "")]
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "")]
     levels = [logger.level for logger in loggers]
     try:
         for logger in loggers:
             logger.setLevel(logging.ERROR)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=FutureWarning, message=".*isinstance.treespec")
+            # Two inputs of one length are what is meant.
+            warnings.filterwarnings(
+                "ignore", category=UserWarning, message=".*axis name: .* will not be used"
+            )
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):

@@ -34,3 +34,18 @@ class PooledEncoder(nn.Module):
         positions = torch.arange(states.shape[1], device=states.device)
         kept = (positions >= first_pooled).to(states.dtype)[None, :, None]  # (1, n, 1)
         return (states * kept).sum(dim=1) / kept.sum(dim=1)
+
+
+class PairScorer(nn.Module):
+    """A transformer with a classification head over one pair: `input_ids` (1, n) → one logit (1,)."""
+
+    def __init__(self, classifier: nn.Module, logit_index: int) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.logit_index = logit_index
+
+    def forward(self, input_ids: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
+        """The chosen logit; `token_type_ids` (1, n) where the model tells the two texts apart."""
+        types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+        logits: Tensor = self.classifier(input_ids=input_ids, **types).logits  # (1, labels)
+        return logits[:, self.logit_index]

@@ -14,6 +14,9 @@ Precision = Literal["fp32", "int8"]
 
 # Errors only: ONNX Runtime would write its warnings about a graph to stderr, over the progress bar.
 _LOG_SEVERITY_ERROR = 3
+# Fused, residual + LayerNorm runs in a kernel without vector instructions: measured 13 × 0.45 ms against
+# 13 × 0.1 ms for 256 tokens of 384 dimensions, a quarter of an int8 run.
+_SLOWER_FUSIONS = ["SkipLayerNormFusion"]
 
 
 def open_session(path: Path, intra_op_threads: int = 1) -> Any:
@@ -31,7 +34,9 @@ def open_session(path: Path, intra_op_threads: int = 1) -> Any:
     # A thread that spins between two emails takes its core from the thread that reads the next one.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=_SLOWER_FUSIONS
+        )
     except Exception as exc:  # the runtime raises a private class for each of its error codes
         raise ModelError(
             f"{path}: expected an ONNX graph that ONNX Runtime {onnxruntime.__version__} can load, "

@@ -1,12 +1,13 @@
 """Text → token ids, reading only as much of a long text as the model can take.
 
-An email may hold 20,000 characters while a model reads 256 tokens. `TextTokenizer` tokenises a prefix
-that ends before a blank and accepts the result only where the last kept token is several words away from
-the cut, so that the ids are those of the whole text.
+An email may hold 20,000 characters while a model reads 256 tokens. A prefix that ends before a blank is
+tokenised, and accepted only where the last kept token is several words away from the cut, so that the ids
+are those of the whole text.
 """
 
 import json
 import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,20 +32,41 @@ class TextTokenizer:
     """A tokenizer file with a length limit; safe to use from several threads at once."""
 
     def __init__(self, path: Path, max_tokens: int) -> None:
-        self._tokenizer = _load(path)
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(max_tokens)
-        self._max_tokens = max_tokens
-        self._trailing_specials = _trailing_specials(self._tokenizer)
-        truncation = self._tokenizer.truncation or {}
-        self._may_cut = _splits_at_blanks(path) and truncation.get("direction") == "right"
+        self._tokenizer = _load(path, max_tokens)
+        self._reader = _PrefixReader(self._tokenizer, path, max_tokens, add_special_tokens=True)
 
     def ids(self, text: str) -> NDArray[np.int64]:
-        """Token ids with special tokens, `(n,)`, `n ≤ max_tokens`; equal to those of the untruncated text."""
-        return np.array(self.encode(text).ids, dtype=np.int64)
+        """Token ids with special tokens, `(n,)`, `n ≤ max_tokens`; the end of a longer text is cut off."""
+        return np.array(self._reader.encode(text).ids, dtype=np.int64)
+
+
+class PairTokenizer:
+    """A tokenizer file that joins an email with each of several label texts under one length limit."""
+
+    def __init__(self, path: Path, max_tokens: int) -> None:
+        self._tokenizer = _load(path, max_tokens)
+        self._reader = _PrefixReader(self._tokenizer, path, max_tokens, add_special_tokens=False)
+
+    def encode_pairs(self, text: str, others: Sequence[str]) -> Iterator[Encoding]:
+        """The encodings of (text, other) for each of `others`; the longer of the two is cut first."""
+        first = self._reader.encode(text)
+        for other in others:
+            # Cutting the pair needs no more of either text than the limit, which `first` already has.
+            yield self._tokenizer.post_process(first, self._reader.encode(other))
+
+
+class _PrefixReader:
+    """Encodes a text as a whole, or as much of it as surely gives the same tokens below the limit."""
+
+    def __init__(self, tokenizer: Tokenizer, path: Path, max_tokens: int, add_special_tokens: bool) -> None:
+        self._tokenizer = tokenizer
+        self._max_tokens = max_tokens
+        self._specials = add_special_tokens
+        self._trailing = _trailing_specials(tokenizer) if add_special_tokens else 0
+        truncation = tokenizer.truncation or {}
+        self._may_cut = _splits_at_blanks(path) and truncation.get("direction") == "right"
 
     def encode(self, text: str) -> Encoding:
-        """The encoding of one text, truncated on the right."""
         size = self._max_tokens * _CHARS_PER_TOKEN
         while self._may_cut and (cut := _word_end(text, size)) < len(text):
             prefix = text[:cut]
@@ -56,32 +78,30 @@ class TextTokenizer:
 
     def _encode(self, text: str) -> Encoding:
         try:
-            return self._tokenizer.encode(text)
+            return self._tokenizer.encode(text, add_special_tokens=self._specials)
         except (TypeError, UnicodeEncodeError):
             # A lone surrogate, left over from a broken charset, is no Unicode text.
-            return self._tokenizer.encode(text.encode("utf-8", "replace").decode("utf-8"))
+            clean = text.encode("utf-8", "replace").decode("utf-8")
+            return self._tokenizer.encode(clean, add_special_tokens=self._specials)
 
     def _is_settled(self, encoding: Encoding, prefix: str) -> bool:
         if len(encoding) < self._max_tokens:
             return False
-        span = encoding.token_to_chars(self._max_tokens - 1 - self._trailing_specials)
+        span = encoding.token_to_chars(self._max_tokens - 1 - self._trailing)
         return span is not None and len(prefix[span[1] :].split(maxsplit=_GUARD_WORDS)) > _GUARD_WORDS
 
 
-def count_tokens(path: Path, text: str) -> int:
-    """Tokens of `text` with special tokens and without a limit."""
-    tokenizer = _load(path)
-    tokenizer.no_truncation()
-    return len(tokenizer.encode(text))
-
-
-def _load(path: Path) -> Tokenizer:
+def _load(path: Path, max_tokens: int) -> Tokenizer:
     if not path.is_file():
         raise ModelError(f"{path}: expected a tokenizer, found no file; export the encoder again")
     try:
-        return Tokenizer.from_file(str(path))
+        tokenizer = Tokenizer.from_file(str(path))
     except Exception as exc:  # the library raises bare Exception
         raise ModelError(f"{path}: expected a tokenizer file, got: {exc}; export the encoder again") from exc
+    tokenizer.no_padding()
+    # Whatever the file says: a pair is cut as sentence-transformers cuts it.
+    tokenizer.enable_truncation(max_tokens, strategy="longest_first")
+    return tokenizer
 
 
 def _word_end(text: str, start: int) -> int:
