@@ -21,6 +21,10 @@ from mailroom.store.schema import SCHEMA_REVISION
 
 BUSY_TIMEOUT_MS = 30_000
 
+# An email's row takes about 1 KB: pages of 4 KB leave a tenth more of the file empty, pages of 16 KB gain
+# little and make every commit write more (measured with benchmarks/log.py).
+_PAGE_BYTES = 8192
+
 _MEMORY = ":memory:"
 _WRITES = "mailroom_writes"
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -229,6 +233,7 @@ def _switch_to_wal(database: Database) -> None:
             with database.errors():
                 connection = database.engine.raw_connection()
                 try:
+                    connection.cursor().execute(f"PRAGMA page_size = {_PAGE_BYTES}").close()
                     connection.cursor().execute("PRAGMA journal_mode = WAL").close()
                 finally:
                     connection.close()

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from mailroom.records import Prediction
-from mailroom.store.packing import storable
+from mailroom.store.packing import id_digest, storable
 from mailroom.store.schema import emails, names, predictions, taxonomies
 
 _label = names.alias("label_names")
@@ -90,7 +90,7 @@ def _conditions(log_filter: LogFilter) -> list[sa.ColumnElement[bool]]:
         (wanted.review, lambda: p.needs_review if wanted.review else sa.not_(p.needs_review)),
         (wanted.margin_below, lambda: p.margin < wanted.margin_below),
         (wanted.margin_above, lambda: p.margin > wanted.margin_above),
-        (wanted.email_id, lambda: emails.c.id == storable(wanted.email_id or "")),
+        (wanted.email_id, lambda: emails.c.id_digest == id_digest(wanted.email_id or "")),
         (
             wanted.subject_contains,
             lambda: emails.c.subject.icontains(storable(wanted.subject_contains or ""), autoescape=True),

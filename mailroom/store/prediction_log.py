@@ -20,7 +20,7 @@ from mailroom.records import Email, Prediction
 from mailroom.store import packing
 from mailroom.store.database import Database
 from mailroom.store.log_query import LogFilter, LoggedPrediction, count_statement, select_statement
-from mailroom.store.packing import storable
+from mailroom.store.packing import id_digest, storable
 from mailroom.store.schema import (
     MAX_SENDER_CHARS,
     MAX_SUBJECT_CHARS,
@@ -97,10 +97,10 @@ class PredictionLog:
 
     def known(self, email_ids: Sequence[str]) -> dict[str, str]:
         """The content hashes, by id, of those emails that have been predicted."""
-        asked = {storable(email_id): email_id for email_id in email_ids}
+        asked = {id_digest(email_id): email_id for email_id in email_ids}
         with self._database.read() as connection:
-            rows = _select_in(connection, emails.c.id, list(asked), emails.c.content_sha256)
-            return {asked[row.id]: row.content_sha256.hex() for row in rows}
+            rows = _select_in(connection, emails.c.id_digest, list(asked), emails.c.content_sha256)
+            return {asked[row.id_digest]: row.content_sha256.hex() for row in rows}
 
     def get(self, prediction_id: str) -> Prediction | None:
         """The prediction with this id, or None."""
@@ -127,7 +127,7 @@ class PredictionLog:
 
     def text_of(self, email_id: str) -> str | None:
         """What was kept of the text that the models read, or None."""
-        query = sa.select(emails.c.text).where(emails.c.id == storable(email_id))
+        query = sa.select(emails.c.text).where(emails.c.id_digest == id_digest(email_id))
         with self._database.read() as connection:
             packed = connection.execute(query).scalar_one_or_none()
         return None if packed is None else packing.unpack_text(packed)
@@ -146,22 +146,23 @@ class PredictionLog:
             keys.update({row.name: row.key for row in found})
         return keys
 
-    def _store_emails(self, connection: Connection, entries: Sequence[LogEntry]) -> dict[str, int]:
-        rows: dict[str, dict[str, Any]] = {}
+    def _store_emails(self, connection: Connection, entries: Sequence[LogEntry]) -> dict[bytes, int]:
+        rows: dict[bytes, dict[str, Any]] = {}
         for entry in entries:
             row = self._email_row(entry)
-            _check_same_content(rows.setdefault(row["id"], row)["content_sha256"], row)
-        _insert_missing(connection, emails, list(rows.values()), "id")
-        found = _select_in(connection, emails.c.id, list(rows), emails.c.key, emails.c.content_sha256)
+            _check_same_content(rows.setdefault(row["id_digest"], row)["content_sha256"], row)
+        _insert_missing(connection, emails, list(rows.values()), "id_digest")
+        found = _select_in(connection, emails.c.id_digest, list(rows), emails.c.key, emails.c.content_sha256)
         for known in found:
-            _check_same_content(known.content_sha256, rows[known.id])
-        return {known.id: known.key for known in found}
+            _check_same_content(known.content_sha256, rows[known.id_digest])
+        return {known.id_digest: known.key for known in found}
 
     def _email_row(self, entry: LogEntry) -> dict[str, Any]:
         email = entry.email
         text = email.text[: self._settings.max_text_chars] if self._settings.keep_text else None
         return {
             "id": storable(email.id),
+            "id_digest": id_digest(email.id),
             "content_sha256": bytes.fromhex(email.content_sha256),
             "subject": storable(email.subject[:MAX_SUBJECT_CHARS]),
             "sender": storable(_sender(email)[:MAX_SENDER_CHARS]),
@@ -175,14 +176,14 @@ class PredictionLog:
         connection: Connection,
         entry: LogEntry,
         name_keys: Mapping[str, int],
-        email_keys: Mapping[str, int],
+        email_keys: Mapping[bytes, int],
     ) -> dict[str, Any]:
         prediction = entry.prediction
         labels = self._label_set(connection, prediction.taxonomy)
         steps, latency = packing.pack_latency(prediction.latency_ms)
         return {
             "id": _new_id(prediction),
-            "email_key": email_keys[storable(entry.email.id)],
+            "email_key": email_keys[id_digest(entry.email.id)],
             "label_key": name_keys[prediction.label],
             "probability": prediction.probability,
             "margin": prediction.margin,
@@ -284,7 +285,7 @@ def _insert_missing(
 
 
 def _select_in(
-    connection: Connection, column: sa.Column[str], values: Sequence[str], *others: sa.Column[Any]
+    connection: Connection, column: sa.Column[Any], values: Sequence[Any], *others: sa.Column[Any]
 ) -> list[Any]:
     rows: list[Any] = []
     for start in range(0, len(values), _CHUNK):

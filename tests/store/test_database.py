@@ -103,8 +103,9 @@ def test_filters_use_their_index(database: Database, filters: LogFilter, index: 
     from mailroom.store.log_query import select_statement
 
     with database.read() as connection:
-        compiled = select_statement(filters).compile(connection, compile_kwargs={"literal_binds": True})
-        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}").all()
+        compiled = select_statement(filters).compile(connection)
+        values = tuple(compiled.params[name] for name in compiled.positiontup or ())
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}", values).all()
     assert index in " ".join(str(row) for row in plan)
 
 

@@ -31,7 +31,8 @@ def upgrade() -> None:
     op.create_table(
         "emails",
         sa.Column("key", _Key, primary_key=True),
-        sa.Column("id", sa.Text, nullable=False, unique=True),
+        sa.Column("id", sa.Text, nullable=False),
+        sa.Column("id_digest", sa.LargeBinary(12), nullable=False, unique=True),
         sa.Column("content_sha256", sa.LargeBinary(32), nullable=False),
         sa.Column("subject", sa.String(200), nullable=False),
         sa.Column("sender", sa.String(200), nullable=False),
