@@ -233,6 +233,36 @@ def test_yaml_written_for_people_keeps_the_revision(
     assert again.revision == taxonomy.revision
 
 
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | TEXTS,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(
+                ["labels", "id", "name", "path", "children", "examples", "overlaps", "assignable"]
+            ),
+            inner,
+            max_size=5,
+        )
+    ),
+    max_leaves=20,
+)
+
+
+@given(st.text(max_size=60) | st.binary(max_size=60) | JSON_VALUES.map(json.dumps))
+def test_any_content_is_a_taxonomy_or_a_taxonomy_error(
+    tmp_path_factory: pytest.TempPathFactory, content: str | bytes
+) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    try:
+        taxonomy = load(folder, content)
+    except TaxonomyError as exc:
+        assert "labels.txt" in str(exc)  # noqa: PT017 - either outcome is right
+        return
+    assert taxonomy.assignable
+    assert load(folder, to_yaml(taxonomy)).revision == taxonomy.revision
+
+
 @pytest.mark.corpus
 @pytest.mark.skipif(not DATA.is_dir(), reason="the shared corpora are not here")
 @pytest.mark.parametrize(

@@ -39,6 +39,10 @@ _SQLITE_ADVICE = (
     ("file is not a database", "it is not a database; name the mailroom.db of a workspace"),
     ("file is encrypted", "it is not a database; name the mailroom.db of a workspace"),
     ("malformed", "it is damaged; restore it from a backup, or save what `sqlite3 FILE .recover` finds"),
+    (
+        "failed: predictions.id",
+        "a prediction with this id is in the log already; every prediction needs its own",
+    ),
     ("disk i/o error", "the disk does not answer; check it and the space on it, then try again"),
 )
 

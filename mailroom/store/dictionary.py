@@ -15,7 +15,8 @@ que se, con los, una respuesta, quedo a la espera. Un saludo, Hola, Buenos días
 _GERMAN = """\
 Sehr geehrte Damen und Herren, ich habe eine Frage zu meiner Bestellung, Rechnung, Vertrag, Kundennummer
 leider ist die Lieferung noch nicht angekommen, bitte schicken Sie mir, können Sie mir sagen, wann ich,
-vielen Dank für Ihre Hilfe, mit der, auf dem, nicht mehr, wurde, werden, haben, sich, und die, Mit freundlichen Grüßen
+vielen Dank für Ihre Hilfe, mit der, auf dem, nicht mehr, wurde, werden, haben, sich, und die,
+Mit freundlichen Grüßen
 """
 _ENGLISH_MAIL = """\
 http://www. https:// .com .org .net .html @ wrote: Subject: From: To: Date: Sent: Re: Fwd: Monday Tuesday
@@ -24,7 +25,8 @@ November December today tomorrow yesterday week month year number address teleph
 document invoice payment order account customer service support delivery contract password download version
 computer program software hardware windows system problem question information company government university
 department available different important possible something anything everything someone anyone everyone
-nothing without because through between before after again against another already although always whether however
+nothing without because through between before after again against another already although
+always whether however
 please let me know if you have any questions. I look forward to hearing from you. Thank you for your help.
 I would like to I am trying to I have been I don't know It seems to me that In order to As far as I know
 could you please tell me would be appreciated. Thanks in advance. Best regards, Kind regards, Sincerely, Dear

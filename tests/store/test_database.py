@@ -14,10 +14,10 @@ import sqlalchemy as sa
 from mailroom.errors import StoreError
 from mailroom.store import database as database_module
 from mailroom.store.database import Database, open_database, url_in_folder
-from mailroom.store.log_query import LogFilter
+from mailroom.store.log_query import LogFilter, count_statement, select_statement
 from mailroom.store.prediction_log import PredictionLog
 from mailroom.store.schema import SCHEMA_REVISION, metadata
-from tests.store.conftest import LABELS, TAXONOMY, make_entry
+from tests.store.conftest import LABELS, NOON, TAXONOMY, make_entry
 
 ROOT = Path(__file__).parents[2]
 
@@ -82,8 +82,8 @@ def test_current_database_opens_without_alembic(path: Path) -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
-def test_sqlite_is_durable_and_waits_for_others(database: Database) -> None:
-    with database.read() as connection:
+def test_sqlite_is_durable_and_waits_for_others(path: Path) -> None:
+    with open_database(sqlite_url(path)) as database, database.read() as connection:
         pragmas = {
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
             for name in ("journal_mode", "synchronous", "busy_timeout", "foreign_keys")
@@ -99,14 +99,34 @@ def test_sqlite_is_durable_and_waits_for_others(database: Database) -> None:
         (LogFilter(email_id="<1@example.org>"), "ix_predictions_email_key"),
     ],
 )
-def test_filters_use_their_index(database: Database, filters: LogFilter, index: str) -> None:
-    from mailroom.store.log_query import select_statement
-
-    with database.read() as connection:
+def test_filters_use_their_index(path: Path, filters: LogFilter, index: str) -> None:
+    with open_database(sqlite_url(path)) as database, database.read() as connection:
         compiled = select_statement(filters).compile(connection)
         values = tuple(compiled.params[name] for name in compiled.positiontup or ())
         plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}", values).all()
     assert index in " ".join(str(row) for row in plan)
+
+
+@pytest.mark.parametrize("filters", [LogFilter(), LogFilter(review=True), LogFilter(margin_below=0.5)])
+def test_listing_starts_at_once_because_nothing_is_sorted(path: Path, filters: LogFilter) -> None:
+    with open_database(sqlite_url(path)) as database, database.read() as connection:
+        compiled = select_statement(filters).compile(connection)
+        values = tuple(compiled.params[name] for name in compiled.positiontup or ())
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}", values).all()
+    assert "TEMP B-TREE" not in " ".join(str(row) for row in plan)
+
+
+def test_tables_and_statements_are_ones_that_postgresql_understands() -> None:
+    from sqlalchemy.dialects import postgresql
+    from sqlalchemy.schema import CreateTable
+
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    tables = " ".join(str(CreateTable(table).compile(dialect=dialect)) for table in metadata.sorted_tables)
+    assert "BIGSERIAL" in tables
+    assert "BLOB" not in tables
+    everything = LogFilter(*("label", NOON, NOON, True, 0.5, 0.1, "model", "email", "subject"), limit=3)
+    for statement in (select_statement(everything), count_statement(everything)):
+        assert "ILIKE" in str(statement.compile(dialect=dialect))
 
 
 def test_wrong_file_is_no_database(path: Path) -> None:
@@ -253,7 +273,7 @@ APPENDER = """
 import sys
 from mailroom.store.database import open_database
 from mailroom.store.prediction_log import PredictionLog
-from tests.store.conftest import LABELS, TAXONOMY, make_entry
+from tests.store.conftest import LABELS, NOON, TAXONOMY, make_entry
 first, batches = int(sys.argv[2]), int(sys.argv[3])
 with open_database(sys.argv[1]) as database:
     log = PredictionLog(database)

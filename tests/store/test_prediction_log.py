@@ -113,7 +113,7 @@ def test_batch_with_one_bad_entry_is_not_written_at_all(
 def test_repeated_prediction_id_is_refused(log: PredictionLog) -> None:
     entry = make_entry()
     log.append([entry])
-    with pytest.raises(StoreError):
+    with pytest.raises(StoreError, match="in the log already"):
         log.append([make_entry(7), entry])
     assert log.count() == 1
 
