@@ -12,10 +12,11 @@ import json
 import quopri
 import re
 import sys
+import textwrap
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from email.header import Header
 from email.utils import format_datetime, formataddr, parseaddr
 from pathlib import Path
@@ -41,17 +42,26 @@ MAILERS = {
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
-PDF = b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[]/Count 0>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n"
+PDF = (
+    b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n"
+    b"2 0 obj<</Type/Pages/Kids[]/Count 0>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n"
+)
 FILE_TYPES = {
     "pdf": ("application/pdf", PDF),
     "png": ("image/png", PIXEL),
     "jpg": ("image/jpeg", b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00\xff\xd9"),
     "heic": ("image/heic", b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00heicmif1"),
     "mp4": ("video/mp4", b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom"),
-    "docx": ("application/vnd.openxmlformats-officedocument.wordprocessingml.document", b"PK\x05\x06" + bytes(18)),
+    "docx": (
+        "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+        b"PK\x05\x06" + bytes(18),
+    ),
     "xlsx": ("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", b"PK\x05\x06" + bytes(18)),
     "zip": ("application/zip", b"PK\x05\x06" + bytes(18)),
-    "txt": ("text/plain", b"2026-05-11T06:02:11Z hub uplink lost, retry in 30 s\n2026-05-11T06:02:41Z hub uplink up\n"),
+    "txt": (
+        "text/plain",
+        b"2026-05-11T06:02:11Z hub uplink lost, retry in 30 s\n2026-05-11T06:02:41Z hub uplink up\n",
+    ),
     "log": ("text/plain", b"E (4121) wifi: assoc timeout\nE (9177) wifi: assoc timeout\n"),
     "vcf": ("text/vcard", b"BEGIN:VCARD\r\nVERSION:3.0\r\nFN:Sales Desk\r\nEND:VCARD\r\n"),
 }
@@ -70,7 +80,10 @@ class Part:
             return self._head(self.headers) + b"\n" + self.content
         boundary = "=_" + hashlib.sha256(seed.encode()).hexdigest()[:24]
         kind = dict(self.headers)["Content-Type"]
-        headers = [*((k, v) for k, v in self.headers if k != "Content-Type"), ("Content-Type", f'{kind}; boundary="{boundary}"')]
+        headers = [
+            *((k, v) for k, v in self.headers if k != "Content-Type"),
+            ("Content-Type", f'{kind}; boundary="{boundary}"'),
+        ]
         pieces = [part.render(f"{seed}/{number}") for number, part in enumerate(self.content)]
         body = b"".join(b"--" + boundary.encode() + b"\n" + piece.rstrip(b"\n") + b"\n" for piece in pieces)
         return self._head(headers) + b"\n" + body + b"--" + boundary.encode() + b"--\n"
@@ -90,7 +103,7 @@ def encode(data: bytes, encoding: str) -> bytes:
 def text_part(text: str, kind: str, spec: dict[str, Any]) -> Part:
     """A text part in the charset and transfer encoding that the source asks for."""
     charset = spec.get("charset", "utf-8")
-    data = text.encode({"iso-8859-1": "iso-8859-1", "windows-1252": "cp1252"}.get(charset, charset))
+    data = text.encode(charset)
     ascii_only = all(byte < 128 for byte in data) and max(map(len, data.split(b"\n"))) < 900
     encoding = spec.get("encoding") or ("7bit" if ascii_only else "quoted-printable")
     flowed = "; format=flowed" if spec.get("flowed") and kind == "plain" else ""
@@ -103,7 +116,7 @@ def flow(text: str) -> str:
     """RFC 3676: lines of at most 72 characters, a space before each soft break."""
     out = []
     for line in text.split("\n"):
-        mark, rest = re.match(r"((?:> ?)*)(.*)", line, re.S).groups()  # type: ignore[union-attr]
+        mark, rest = re.match(r"((?:> ?)*)(.*)", line, re.DOTALL).groups()  # type: ignore[union-attr]
         while len(mark + rest) > 72 and " " in rest[: 71 - len(mark)]:
             cut = rest.rindex(" ", 0, 71 - len(mark)) + 1
             out.append(mark + rest[:cut])
@@ -112,12 +125,24 @@ def flow(text: str) -> str:
     return "\n".join(out)
 
 
+def fold(text: str) -> str:
+    """Lines of at most 76 characters, broken for good, as webmail does in its plain part."""
+    wrapper = textwrap.TextWrapper(76, break_long_words=False, break_on_hyphens=False)
+    out = []
+    for line in text.split("\n"):
+        mark = re.match(r"((?:> ?)*)", line)[1]  # type: ignore[index]
+        pieces = wrapper.wrap(line[len(mark) :]) if len(line) > 76 else [line[len(mark) :]]
+        out += [mark + piece for piece in pieces]
+    return "\n".join(out)
+
+
 def parameter(name: str, value: str) -> str:
     """A header parameter, in RFC 2231 form where it is not ASCII."""
     if value.isascii():
         return f'; {name}="{value}"'
     return f"; {name}*=utf-8''" + "".join(
-        c if re.match(r"[\w.-]", c) and c.isascii() else "".join(f"%{b:02X}" for b in c.encode()) for c in value
+        c if re.match(r"[\w.-]", c) and c.isascii() else "".join(f"%{b:02X}" for b in c.encode())
+        for c in value
     )
 
 
@@ -151,8 +176,16 @@ def when(spec: dict[str, Any]) -> datetime:
     """`MM-DD hh:mm` of the source as a time in the writer's zone."""
     month, day, hour, minute = map(int, re.split(r"[- :]", spec["date"]))
     summer = 1 if (3, 29) <= (month, day) < (10, 25) else 0
-    hours = spec.get("tz", {"en": 0}.get(spec["lang"], 1) + summer)
-    return datetime(YEAR, month, day, hour, minute, int(digest(spec)[:4], 16) % 60, tzinfo=timezone(timedelta(hours=hours)))
+    hours = spec.get("tz", {"en": 0}.get(spec["locale"], 1) + summer)
+    return datetime(
+        YEAR,
+        month,
+        day,
+        hour,
+        minute,
+        int(digest(spec)[:4], 16) % 60,
+        tzinfo=timezone(timedelta(hours=hours)),
+    )
 
 
 def digest(spec: dict[str, Any]) -> str:
@@ -168,7 +201,8 @@ def message_id(spec: dict[str, Any]) -> str:
     if family == "gmail":
         return f"CA{token[:36]}@mail.{host}"
     if family == "outlook":
-        return f"AM9PR0{hexes[0].upper()}MB{int(hexes[:6], 16) % 9000 + 1000}{hexes[6:26].upper()}@AM9PR0{hexes[0].upper()}MB.eurprd.{host}"
+        server = f"AM9PR0{hexes[0].upper()}MB"
+        return f"{server}{int(hexes[:6], 16) % 9000 + 1000}{hexes[6:26].upper()}@{server}.eurprd.{host}"
     if family == "apple":
         return f"{str(uuid.UUID(hexes[:32])).upper()}@{host}"
     if family == "mutt":
@@ -185,10 +219,16 @@ def quoted_of(spec: dict[str, Any]) -> Quoted | None:
     if isinstance(inner, str):
         inner = {"body": inner}
     hours = 3 + int(digest(spec)[4:6], 16) % 40
-    date = when({**spec, "date": inner["date"]}) if "date" in inner else when(spec) - timedelta(hours=hours, minutes=hours)
+    date = (
+        when({**spec, "date": inner["date"]})
+        if "date" in inner
+        else when(spec) - timedelta(hours=hours, minutes=hours)
+    )
     name, address = parseaddr(inner.get("from", DESK))
     to = inner.get("to", spec["from"] if kind == "reply" else DESK)
-    subject = inner.get("subject", re.sub(r"^((re|fwd?|aw|wg|tr|rv):\s*)+", "", spec["subject"], flags=re.I))
+    subject = inner.get(
+        "subject", re.sub(r"^((re|fwd?|aw|wg|tr|rv):\s*)+", "", spec["subject"], flags=re.IGNORECASE)
+    )
     return Quoted(name, address, to, date, subject, inner["body"], kind)
 
 
@@ -196,7 +236,7 @@ def written_of(spec: dict[str, Any]) -> Written:
     """The words of an entry, ready for its client."""
     return Written(
         client=spec["client"],
-        lang=spec["lang"] if spec["lang"] in ("de", "fr", "es") else "en",
+        lang=spec["locale"] if spec["locale"] in ("de", "fr", "es") else "en",
         body=spec["body"],
         signature=spec.get("sig", "").rstrip("\n"),
         quoted=None if spec.get("forward_as") == "attachment" else quoted_of(spec),
@@ -212,10 +252,13 @@ def text_of(spec: dict[str, Any]) -> Part:
     if spec.get("html") == "only" or family in HTML_ONLY:
         return text_part(markup(written), "html", spec)
     text = plain(written)
-    plain_part = text_part(flow(text) if spec.get("flowed") else text, "plain", spec)
+    shape = flow if spec.get("flowed") else fold if family == "gmail" else str
+    plain_part = text_part(shape(text), "plain", spec)
     if family not in MULTIPLE or spec.get("html") == "none":
         return plain_part
-    return Part([("Content-Type", "multipart/alternative")], [plain_part, text_part(markup(written), "html", spec)])
+    return Part(
+        [("Content-Type", "multipart/alternative")], [plain_part, text_part(markup(written), "html", spec)]
+    )
 
 
 def attached_message(spec: dict[str, Any]) -> Part:
@@ -232,19 +275,36 @@ def attached_message(spec: dict[str, Any]) -> Part:
         ("MIME-Version", "1.0"),
         *inner.headers,
     ]
-    return Part([("Content-Type", "message/rfc822")], Part(headers, inner.content).render(spec["key"] + "/inner"))
+    return Part(
+        [("Content-Type", "message/rfc822")], Part(headers, inner.content).render(spec["key"] + "/inner")
+    )
 
 
 def calendar_part(spec: dict[str, Any]) -> Part:
     """An invitation or the answer to one (RFC 5546)."""
     event = spec["calendar"]
     lines = [
-        "BEGIN:VCALENDAR", "PRODID:-//Example//Calendar 1.0//EN", "VERSION:2.0", f"METHOD:{event['method']}", "BEGIN:VEVENT",
-        f"UID:{digest(spec)[:16]}@varnbrook.example", f"DTSTAMP:{when(spec):%Y%m%dT%H%M%S}",
-        f"DTSTART:{event['start']}", f"DTEND:{event['end']}", f"SUMMARY:{event['summary']}", f"LOCATION:{event['location']}",
-        f"ORGANIZER:mailto:{event['organizer']}", "STATUS:CONFIRMED", "END:VEVENT", "END:VCALENDAR", "",
-    ]  # fmt: skip
-    headers = [("Content-Type", f'text/calendar; charset="utf-8"; method={event["method"]}'), ("Content-Transfer-Encoding", "base64")]
+        "BEGIN:VCALENDAR",
+        "PRODID:-//Example//Calendar 1.0//EN",
+        "VERSION:2.0",
+        f"METHOD:{event['method']}",
+        "BEGIN:VEVENT",
+        f"UID:{digest(spec)[:16]}@varnbrook.example",
+        f"DTSTAMP:{when(spec):%Y%m%dT%H%M%S}",
+        f"DTSTART:{event['start']}",
+        f"DTEND:{event['end']}",
+        f"SUMMARY:{event['summary']}",
+        f"LOCATION:{event['location']}",
+        f"ORGANIZER:mailto:{event['organizer']}",
+        "STATUS:CONFIRMED",
+        "END:VEVENT",
+        "END:VCALENDAR",
+        "",
+    ]
+    headers = [
+        ("Content-Type", f'text/calendar; charset="utf-8"; method={event["method"]}'),
+        ("Content-Transfer-Encoding", "base64"),
+    ]
     return Part(headers, base64.encodebytes("\r\n".join(lines).encode()))
 
 
@@ -262,7 +322,8 @@ def body_of(spec: dict[str, Any]) -> Part:
 
 def thread_headers(spec: dict[str, Any], by_key: dict[str, dict[str, Any]]) -> list[tuple[str, str]]:
     """In-Reply-To and References: the customer's earlier mails and the helpdesk's answers between them."""
-    if "quote" not in spec and "after" not in spec:
+    answers = "quote" in spec or "after" in spec or (spec["subject"] or "").lower().startswith("re:")
+    if not answers:
         return []
     chain, current = [], spec
     while True:
@@ -278,13 +339,17 @@ def message(spec: dict[str, Any], by_key: dict[str, dict[str, Any]]) -> bytes:
     """One entry of the sources as a whole message."""
     date, family, charset = when(spec), spec["client"].split("-")[0], spec.get("charset", "utf-8")
     host = parseaddr(spec["from"])[1].rpartition("@")[2]
-    received = f"from mail.{host} (mail.{host} [192.0.2.{int(digest(spec)[:2], 16) % 250 + 1}])\n\tby mx1.varnbrook.example with ESMTPS id {digest(spec)[:12]};\n\t{format_datetime(date + timedelta(seconds=4))}"
+    received = (
+        f"from mail.{host} (mail.{host} [192.0.2.{int(digest(spec)[:2], 16) % 250 + 1}])\n"
+        f"\tby mx1.varnbrook.example with ESMTPS id {digest(spec)[:12]};\n"
+        f"\t{format_datetime(date + timedelta(seconds=4))}"
+    )
     headers = [
         ("Return-Path", f"<{parseaddr(spec['from'])[1]}>"),
         ("Received", received),
         ("From", header_address(spec["from"], charset)),
         ("To", header_address(spec.get("to", DESK))),
-        ("Subject", header_text(spec["subject"], charset)),
+        *([] if spec["subject"] is None else [("Subject", header_text(spec["subject"], charset))]),
         ("Date", format_datetime(date)),
         ("Message-ID", f"<{message_id(spec)}>"),
         *thread_headers(spec, by_key),
@@ -304,12 +369,17 @@ def gold_line(spec: dict[str, Any]) -> dict[str, str]:
         assert quoted is not None
         head = attribution(Written(client="outlook", lang="en", body="", quoted=quoted))
         body += f"\n{head}\n\n{as_read(quoted.body)}"
-    line = {"id": message_id(spec), "label": spec["label"], "subject": spec["subject"], "body": body.strip("\n")}
+    line = {
+        "id": message_id(spec),
+        "label": spec["label"],
+        "subject": spec["subject"] or "",
+        "body": body.strip("\n"),
+    }
     return line | ({"note": spec["note"]} if "note" in spec else {})
 
 
 def read_sources(folder: Path = HERE / "source") -> list[dict[str, Any]]:
-    """All entries, oldest first, with defaults filled in and their label from the heading they stand under."""
+    """All entries, oldest first, with defaults filled in and the label of the heading they stand under."""
     specs: list[dict[str, Any]] = []
     for path in sorted(folder.glob("*.yaml")):
         for label, entries in yaml.safe_load(path.read_text("utf-8")).items():
@@ -317,6 +387,7 @@ def read_sources(folder: Path = HERE / "source") -> list[dict[str, Any]]:
                 defaults = {"label": label, "client": "gmail", "lang": "en", "subject": "", "body": ""}
                 spec = defaults | entry
                 spec.setdefault("key", f"{spec['from']}|{spec['date']}")
+                spec.setdefault("locale", spec["lang"])
                 specs.append(spec)
     return sorted(specs, key=lambda spec: (when(spec), spec["key"]))
 
@@ -325,8 +396,8 @@ def mbox_lines(specs: list[dict[str, Any]]) -> Iterator[bytes]:
     """The messages in mbox form (mboxrd: body lines that begin with `From ` get a `>`)."""
     by_key = {spec["key"]: spec for spec in specs}
     for spec in specs:
-        stamp = when(spec).astimezone(timezone.utc).strftime("%a %b %d %H:%M:%S %Y")
-        text = re.sub(rb"^(>*From )", rb">\1", message(spec, by_key), flags=re.M)
+        stamp = when(spec).astimezone(UTC).strftime("%a %b %d %H:%M:%S %Y")
+        text = re.sub(rb"^(>*From )", rb">\1", message(spec, by_key), flags=re.MULTILINE)
         yield f"From {parseaddr(spec['from'])[1]} {stamp}\n".encode() + text.rstrip(b"\n") + b"\n\n"
 
 

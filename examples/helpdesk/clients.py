@@ -21,19 +21,77 @@ DAYS = {
     "es": ["lun", "mar", "mié", "jue", "vie", "sáb", "dom"],
 }
 MONTHS = {
-    "en": "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(),
-    "de": "Jan. Feb. März Apr. Mai Juni Juli Aug. Sept. Okt. Nov. Dez.".split(),
-    "fr": "janv. févr. mars avr. mai juin juil. août sept. oct. nov. déc.".split(),
-    "es": "ene feb mar abr may jun jul ago sept oct nov dic".split(),
+    "en": ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"],
+    "de": ["Jan.", "Feb.", "März", "Apr.", "Mai", "Juni", "Juli", "Aug.", "Sept.", "Okt.", "Nov.", "Dez."],
+    "fr": ["janv.", "févr.", "mars", "avr.", "mai", "juin", "juil.", "août", "sept.", "oct.", "nov.", "déc."],
+    "es": ["ene", "feb", "mar", "abr", "may", "jun", "jul", "ago", "sept", "oct", "nov", "dic"],
+}
+LONG_DAYS = {
+    "en": ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"],
+    "de": ["Montag", "Dienstag", "Mittwoch", "Donnerstag", "Freitag", "Samstag", "Sonntag"],
+    "fr": ["lundi", "mardi", "mercredi", "jeudi", "vendredi", "samedi", "dimanche"],
+    "es": ["lunes", "martes", "miércoles", "jueves", "viernes", "sábado", "domingo"],
 }
 LONG_MONTHS = {
-    "en": "January February March April May June July August September October November December".split(),
-    "de": "Januar Februar März April Mai Juni Juli August September Oktober November Dezember".split(),
-    "fr": "janvier février mars avril mai juin juillet août septembre octobre novembre décembre".split(),
-    "es": "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre".split(),
+    "en": [
+        "January",
+        "February",
+        "March",
+        "April",
+        "May",
+        "June",
+        "July",
+        "August",
+        "September",
+        "October",
+        "November",
+        "December",
+    ],
+    "de": [
+        "Januar",
+        "Februar",
+        "März",
+        "April",
+        "Mai",
+        "Juni",
+        "Juli",
+        "August",
+        "September",
+        "Oktober",
+        "November",
+        "Dezember",
+    ],
+    "fr": [
+        "janvier",
+        "février",
+        "mars",
+        "avril",
+        "mai",
+        "juin",
+        "juillet",
+        "août",
+        "septembre",
+        "octobre",
+        "novembre",
+        "décembre",
+    ],
+    "es": [
+        "enero",
+        "febrero",
+        "marzo",
+        "abril",
+        "mayo",
+        "junio",
+        "julio",
+        "agosto",
+        "septiembre",
+        "octubre",
+        "noviembre",
+        "diciembre",
+    ],
 }
 GMAIL = {
-    "en": "On {day}, {month} {d}, {y} at {h12}, {name} <{address}> wrote:",
+    "en": "On {day}, {month} {d}, {y} at {h12} {name} <{address}> wrote:",
     "de": "Am {day}, {d}. {month} {y} um {h24} Uhr schrieb {name} <{address}>:",
     "fr": "Le {day} {d} {month} {y} à {h24}, {name} <{address}> a écrit :",
     "es": "El {day}, {d} {month} {y} a las {h24}, {name} (<{address}>) escribió:",
@@ -57,20 +115,26 @@ OUTLOOK_FIELDS = {
     "es": ("De:", "Enviado:", "Para:", "Asunto:"),
 }
 OUTLOOK_DATES = {
-    "en": "{long} {d}, {y} {h12}",
-    "de": "{d}. {long} {y} {h24}",
-    "fr": "{d} {long} {y} {h24}",
-    "es": "{d} de {long} de {y} {h24}",
+    "en": "{weekday}, {long} {d}, {y} {h12}",
+    "de": "{weekday}, {d}. {long} {y} {h24}",
+    "fr": "{weekday} {d} {long} {y} {h24}",
+    "es": "{weekday}, {d} de {long} de {y} {h24}",
 }
-FORWARD_LINE = {
-    "gmail": "---------- Forwarded message ---------",
-    "apple": "Begin forwarded message:",
-    "thunderbird": "-------- Forwarded Message --------",
-}
+FORWARD_HEAD = """\
+---------- Forwarded message ---------
+From: {name} <{address}>
+Date: {day}, {month} {d}, {y} at {h12}
+Subject: {subject}
+To: {to}
+"""
 
 GMAIL_QUOTE_STYLE = "margin:0px 0px 0px 0.8ex;border-left:1px solid rgb(204,204,204);padding-left:1ex"
-OUTLOOK_HEAD = """<html xmlns:v="urn:schemas-microsoft-com:vml" xmlns:o="urn:schemas-microsoft-com:office:office" \
-xmlns:w="urn:schemas-microsoft-com:office:word" xmlns="http://www.w3.org/TR/REC-html40">
+FORM_PARAGRAPH = '<p style="margin:0 0 8px">{}</p>'
+CAMPAIGN_CELL = (
+    "padding:12px 32px;font-family:Helvetica,Arial,sans-serif;font-size:15px;line-height:22px;color:#333333"
+)
+OUTLOOK_HEAD = """<html xmlns:v="urn:schemas-microsoft-com:vml" \
+xmlns:o="urn:schemas-microsoft-com:office:office" xmlns:w="urn:schemas-microsoft-com:office:word" xmlns="http://www.w3.org/TR/REC-html40">
 <head>
 <meta http-equiv="Content-Type" content="text/html; charset={charset}">
 <meta name="Generator" content="Microsoft Word 15 (filtered medium)">
@@ -132,6 +196,7 @@ class Written:
 def date_words(when: datetime, lang: str) -> dict[str, str]:
     """The pieces of a date that attribution lines are made of."""
     return {
+        "weekday": LONG_DAYS[lang][when.weekday()],
         "day": DAYS[lang][when.weekday()],
         "month": MONTHS[lang][when.month - 1],
         "long": LONG_MONTHS[lang][when.month - 1],
@@ -173,7 +238,9 @@ def attribution(written: Written) -> str:
     assert quoted is not None
     words = date_words(quoted.date, written.lang)
     words |= {"name": quoted.name, "address": quoted.address}
-    if family == "outlook" or quoted.kind == "forward":
+    if quoted.kind == "forward" and family != "outlook":
+        return FORWARD_HEAD.format(**words, subject=quoted.subject, to=quoted.to)
+    if family == "outlook":
         when = OUTLOOK_DATES[written.lang].format(**words)
         values = (f"{quoted.name} <{quoted.address}>", when, quoted.to, quoted.subject)
         return "\n".join(f"{k} {v}" for k, v in zip(OUTLOOK_FIELDS[written.lang], values, strict=True))
@@ -196,9 +263,11 @@ def plain(written: Written, write_links: bool = True) -> str:
     if family == "outlook":
         return f"{own}\n\n{attribution(written)}\n\n{text}\n"
     if written.quoted.kind == "forward":
-        line = FORWARD_LINE.get(family, FORWARD_LINE["gmail"])
-        return f"{own}\n\n{line}\n{attribution(written)}\n\n{text}\n".lstrip("\n")
-    cited = "\n".join((f"> {line}" if not line.startswith(">") else f">{line}") if line else ">" for line in text.split("\n"))
+        return f"{own}\n\n{attribution(written)}\n\n{text}\n".lstrip("\n")
+    cited = "\n".join(
+        (f"> {line}" if not line.startswith(">") else f">{line}") if line else ">"
+        for line in text.split("\n")
+    )
     if written.top:
         return f"{own}\n\n{attribution(written)}\n\n{cited}\n"
     return f"{attribution(written)}\n{cited}\n\n{own}\n"
@@ -209,7 +278,9 @@ def inline_html(line: str) -> str:
     out, at = [], 0
     for found in LINK.finditer(line):
         out.append(html.escape(line[at : found.start()], quote=False))
-        out.append(f'<a href="{html.escape(url_of(found[2], found[1]))}" target="_blank">{html.escape(found[1])}</a>')
+        out.append(
+            f'<a href="{html.escape(url_of(found[2], found[1]))}" target="_blank">{html.escape(found[1])}</a>'
+        )
         at = found.end()
     return "".join([*out, html.escape(line[at:], quote=False)])
 
@@ -217,10 +288,19 @@ def inline_html(line: str) -> str:
 def table_html(lines: list[str]) -> str:
     """Lines of `a | b` → a table as it is pasted from a spreadsheet."""
     rows = [
-        "<tr>" + "".join(f'<td style="border:solid #bfbfbf 1pt;padding:0 5.4pt">{inline_html(c.strip())}</td>' for c in line.split("|")) + "</tr>"
+        "<tr>"
+        + "".join(
+            f'<td style="border:solid #bfbfbf 1pt;padding:0 5.4pt">{inline_html(c.strip())}</td>'
+            for c in line.split("|")
+        )
+        + "</tr>"
         for line in lines
     ]
-    return '<table border="0" cellspacing="0" cellpadding="0" style="border-collapse:collapse">' + "\n".join(rows) + "</table>"
+    return (
+        '<table border="0" cellspacing="0" cellpadding="0" style="border-collapse:collapse">'
+        + "\n".join(rows)
+        + "</table>"
+    )
 
 
 def blocks_html(text: str, line_tag: str, empty: str) -> str:
@@ -254,9 +334,13 @@ def gmail_html(written: Written) -> str:
     inner = blocks_html(written.quoted.body, tag, empty)
     head = html.escape(attribution(written), quote=False).replace("\n", "<br>")
     if written.quoted.kind == "forward":
-        return f'{out}<br><div class="gmail_quote"><div dir="ltr" class="gmail_attr">{FORWARD_LINE["gmail"]}<br>{head}<br></div><br><br>{inner}</div>\n'
+        return (
+            f'{out}<br><div class="gmail_quote"><div dir="ltr" class="gmail_attr">{head}</div>'
+            f"<br><br>{inner}</div>\n"
+        )
     return (
-        f'{out}<br><div class="gmail_quote gmail_quote_container"><div dir="ltr" class="gmail_attr">{head}<br></div>'
+        f'{out}<br><div class="gmail_quote gmail_quote_container">'
+        f'<div dir="ltr" class="gmail_attr">{head}<br></div>'
         f'<blockquote class="gmail_quote" style="{GMAIL_QUOTE_STYLE}">{inner}</blockquote></div>\n'
     )
 
@@ -264,14 +348,17 @@ def gmail_html(written: Written) -> str:
 def outlook_html(written: Written) -> str:
     """Word's HTML: `MsoNormal`, `o:p`, and a ruled block above quoted text."""
     tag, empty = '<p class="MsoNormal">{}<o:p></o:p></p>', '<p class="MsoNormal"><o:p>&nbsp;</o:p></p>'
-    out = OUTLOOK_HEAD.format(charset=written.charset, lang=written.lang.upper()) + blocks_html(written.body, tag, empty)
+    out = OUTLOOK_HEAD.format(charset=written.charset, lang=written.lang.upper()) + blocks_html(
+        written.body, tag, empty
+    )
     if written.signature:
         gray = '<p class="MsoNormal"><span style="font-size:9.0pt;color:#7F7F7F">{}</span><o:p></o:p></p>'
         out += f"\n{empty}\n" + blocks_html(written.signature, gray, empty)
     if written.quoted is not None:
         lines = html.escape(attribution(written), quote=False).split("\n")
         head = "<br>\n".join(re.sub(r"^(\S+ ?:)", r"<b>\1</b>", line) for line in lines)
-        out += f'\n{empty}\n<div><div style="border:none;border-top:solid #E1E1E1 1.0pt;padding:3.0pt 0cm 0cm 0cm">'
+        rule = "border:none;border-top:solid #E1E1E1 1.0pt;padding:3.0pt 0cm 0cm 0cm"
+        out += f'\n{empty}\n<div><div style="{rule}">'
         out += f'<p class="MsoNormal">{head}<o:p></o:p></p></div></div>\n{empty}\n'
         out += blocks_html(written.quoted.body, tag, empty)
     return out + "\n</div>\n</body>\n</html>\n"
@@ -280,7 +367,8 @@ def outlook_html(written: Written) -> str:
 def apple_html(written: Written) -> str:
     """A telephone's HTML: `dir=auto` and `blockquote type=cite`."""
     tag, empty = "<div>{}</div>", "<div><br></div>"
-    out = '<html><head><meta http-equiv="content-type" content="text/html; charset=utf-8"></head><body dir="auto">'
+    out = '<html><head><meta http-equiv="content-type" content="text/html; charset=utf-8"></head>'
+    out += '<body dir="auto">'
     out += blocks_html(written.body, tag, empty)
     if written.signature:
         out += f'<br><br><div dir="ltr">{blocks_html(written.signature, tag, empty)}</div>'
@@ -295,32 +383,35 @@ def apple_html(written: Written) -> str:
 def form_html(written: Written) -> str:
     """The mail that a contact form of the shop sends to the helpdesk."""
     rows = "\n".join(
-        f'<tr><th align="left" style="padding:4px 12px 4px 0">{html.escape(k)}</th><td>{html.escape(v)}</td></tr>'
+        f'<tr><th align="left" style="padding:4px 12px 4px 0">{html.escape(k)}</th>'
+        f"<td>{html.escape(v)}</td></tr>"
         for k, v in written.form.items()
     )
     return (
-        "<!DOCTYPE html>\n<html><body style=\"font-family:Arial,sans-serif;font-size:14px\">\n"
+        '<!DOCTYPE html>\n<html><body style="font-family:Arial,sans-serif;font-size:14px">\n'
         f'<table role="presentation" cellspacing="0">\n{rows}\n</table>\n<hr>\n'
-        f"{blocks_html(written.body, '<p style=' + chr(34) + 'margin:0 0 8px' + chr(34) + '>{}</p>', '')}\n</body></html>\n"
+        f"{blocks_html(written.body, FORM_PARAGRAPH, '')}\n</body></html>\n"
     )
 
 
 def campaign_html(written: Written) -> str:
     """A mailing: nested tables, a hidden preheader, a tracking pixel and redirecting links."""
     rows = "\n".join(
-        '<tr><td style="padding:12px 32px;font-family:Helvetica,Arial,sans-serif;font-size:15px;line-height:22px;color:#333333">'
-        f"{blocks_html(paragraph, '{}<br>', '')}</td></tr>"
+        f'<tr><td style="{CAMPAIGN_CELL}">{blocks_html(paragraph, "{}<br>", "")}</td></tr>'
         for paragraph in re.split(r"\n\n+", written.body.strip("\n"))
     )
     preheader = html.escape(as_read(written.body.strip().split("\n")[0])[:60])
     pixel = tracking_url("open", written.body[:40]).replace("click.", "open.")
     return (
-        '<!DOCTYPE html>\n<html><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">\n'
+        '<!DOCTYPE html>\n<html><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width">\n'
         "<style>@media only screen and (max-width:600px){.wrap{width:100%!important}}</style></head>\n"
         '<body style="margin:0;padding:0;background:#f4f4f4">\n'
-        f'<div style="display:none;max-height:0;overflow:hidden;mso-hide:all">{preheader}&#847;&zwnj;&nbsp;&#847;&zwnj;&nbsp;</div>\n'
+        f'<div style="display:none;max-height:0;overflow:hidden;mso-hide:all">{preheader}'
+        "&#847;&zwnj;&nbsp;&#847;&zwnj;&nbsp;</div>\n"
         '<table role="presentation" width="100%" cellpadding="0" cellspacing="0"><tr><td align="center">\n'
-        '<table role="presentation" class="wrap" width="600" cellpadding="0" cellspacing="0" style="background:#ffffff">\n'
+        '<table role="presentation" class="wrap" width="600" cellpadding="0" cellspacing="0"'
+        ' style="background:#ffffff">\n'
         f"{rows}\n</table></td></tr></table>\n"
         f'<img src="{html.escape(pixel)}" width="1" height="1" alt="" style="display:none">\n</body></html>\n'
     )
