@@ -117,6 +117,8 @@ def test_non_latin_names_get_ids(tmp_path: Path) -> None:
         ("# only a comment\n", "FILE: expected a list of labels, got an empty file"),
         ("labels:\n", "FILE: expected a list of labels, got an empty file"),
         ("just words", "FILE:1: expected a list of labels"),
+        ("hello,world\n1,2\n", "or a table whose header has `id` or `path`"),
+        ('{"foo": 1}', "FILE:1: expected `labels` with a list of labels, got none"),
         ("labels: text", "FILE:1: expected a list of labels"),
         ("label:\n  - a\n", "unknown key 'label' in a top level; did you mean 'labels'?"),
         (b"- caf\xe9\n", "FILE:1: expected UTF-8, got the byte 0xe9"),
@@ -178,6 +180,13 @@ def test_all_problems_are_listed_at_once_but_twenty_at_most(tmp_path: Path) -> N
     assert len(lines) == 21
     assert lines[0].startswith("FILE:1: unknown key 'typo'")
     assert lines[-1] == "FILE: and 10 more"
+
+
+def test_problems_of_form_and_of_content_are_listed_together(tmp_path: Path) -> None:
+    said = refusal(
+        tmp_path, "- name: a\n  descripton: x\n- b\n- b\n- name: ''\n- {}\n- {name: c, overlaps: [d]}\n"
+    )
+    assert [line.split(": ")[0] for line in said.splitlines()] == [f"FILE:{n}" for n in (2, 4, 5, 6, 7)]
 
 
 def test_huge_file_is_refused_without_reading_it_all(tmp_path: Path) -> None:

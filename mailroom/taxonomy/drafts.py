@@ -57,7 +57,11 @@ class DraftReader:
             self._note(None, "expected a list of labels, got an empty file")
             return []
         if not isinstance(root, Items):
-            self._note(root.line, "expected a list of labels, or `labels:` with a list below it")
+            self._note(
+                root.line,
+                "expected a list of labels, `labels:` with a list below it, "
+                "or a table whose header has `id` or `path`",
+            )
             return []
         if any(isinstance(node, Fields) and _value(node, "path") for node in root.values):
             return self._flat(root)
@@ -65,6 +69,8 @@ class DraftReader:
 
     def _labels_of(self, root: Fields) -> Node | None:
         fields = self._fields(root, ("labels",), "top level")
+        if "labels" not in fields and not (self._strict and root.entries):
+            self._note(root.line, "expected `labels` with a list of labels, got none")
         return fields.get("labels", Items(root.line, []))
 
     def _nested(self, items: Items, level: int) -> list[Draft]:

@@ -53,9 +53,7 @@ def load_taxonomy(path: Path) -> Taxonomy:
     """
     problems = _Problems(path)
     drafts = _read(_decode(path), problems)
-    problems.raise_errors()
     labels = _build(drafts, problems)
-    problems.raise_errors()
     return Taxonomy(labels, problems.warnings)
 
 
@@ -117,7 +115,7 @@ def _build(drafts: list[Draft], problems: _Problems) -> list[Label]:
     labels = list(_labels(drafts, (), None, frozenset(), ancestors))
     for draft in every:
         _check_overlaps(draft, known, ancestors, problems)
-    if not any(label.assignable for label in labels):
+    if not problems.errors and not any(label.assignable for label in labels):
         problems.error(None, "expected at least one assignable label, got none")
     problems.raise_errors()
     return _with_mutual_overlaps(labels, problems)
@@ -155,7 +153,8 @@ def _check_ids(drafts: list[Draft], problems: _Problems) -> dict[str, Draft]:
         if len(draft.id) > MAX_ID_CHARS:
             problems.error(draft.line, f"id: expected at most {MAX_ID_CHARS} characters, got {len(draft.id)}")
         first = known.setdefault(draft.id, draft)
-        if first is not draft:
+        # A label without an id has been reported for that.
+        if first is not draft and draft.id:
             where = f" (line {first.line})" if first.line else ""
             problems.error(
                 draft.line, f"id {draft.id!r} is already taken{where}; give one of the two another `id`"
