@@ -1,4 +1,4 @@
-"""Bytes and time that a prediction costs in the log, on newsgroup mail: `python benchmarks/log.py`.
+"""Bytes and time that a prediction costs in the log, on newsgroup mail: `python -m benchmarks.log`.
 
 Predictions carry 20 candidates drawn at random, with scores; emails get Message-IDs, senders and origins of
 the usual length, since the corpus has none. The size is that of the file after the log was written back.
