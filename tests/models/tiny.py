@@ -49,7 +49,8 @@ _SIZES = {
 }
 
 
-def _tokenizer(family: str) -> Any:
+def make_tokenizer(family: str) -> Any:
+    """A tokenizer of the family, trained on a few lines."""
     if family in ("bert", "mpnet"):
         return _wordpiece(family)
     if family == "xlm-roberta":
@@ -159,7 +160,7 @@ def _spread(model: torch.nn.Module) -> torch.nn.Module:
 
 def make_transformer(directory: Path, family: str) -> Path:
     """A plain transformers directory: weights, configuration and tokenizer, no modules.json."""
-    tokenizer = _tokenizer(family)
+    tokenizer = make_tokenizer(family)
     model: Any = _spread(transformers.AutoModel.from_config(_config(family, tokenizer)))
     model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
@@ -196,7 +197,7 @@ def make_bi_encoder(
 
 def make_cross_encoder(directory: Path, family: str, labels: list[str]) -> CrossEncoder:
     """Save a sequence classifier with the named logits; sentence-transformers reads it as a cross-encoder."""
-    tokenizer = _tokenizer(family)
+    tokenizer = make_tokenizer(family)
     config = _config(family, tokenizer, id2label=dict(enumerate(labels)))
     model: Any = _spread(transformers.AutoModelForSequenceClassification.from_config(config))
     model.save_pretrained(directory)
