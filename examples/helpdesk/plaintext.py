@@ -167,7 +167,8 @@ def plain(written: Written, write_links: bool = True) -> str:
     """The message as plain text: own words, signature, quoted text, in the client's order."""
     show = as_plain if write_links else as_read
     family = written.client.split("-")[0]
-    own = "\n".join([*(f"{key}: {value}" for key, value in written.form.items()), ""]) if written.form else ""
+    own = "".join(f"{key}: {value}\n" for key, value in written.form.items())
+    own += "\n" if written.form else ""
     own += show(written.body.rstrip("\n"))
     if written.signature:
         mark = "" if family == "outlook" else "-- \n"
