@@ -96,6 +96,11 @@ def test_overlaps_name_labels_elsewhere_in_the_tree() -> None:
             assert parent[other] != parent[label["id"]], f"{label['id']} and {other} are siblings"
 
 
+def test_overlaps_are_mutual() -> None:
+    pairs = {(label["id"], other) for label in labels() for other in label.get("overlaps", [])}
+    assert not {(one, other) for one, other in pairs if (other, one) not in pairs}
+
+
 def test_every_gold_label_is_assignable_and_has_four_messages() -> None:
     counts = Counter(row["label"] for row in gold())
     assert set(counts) == {label["id"] for label in labels()}
