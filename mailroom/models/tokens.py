@@ -18,7 +18,7 @@ from tokenizers import Encoding, Tokenizer
 from mailroom.errors import ModelError
 
 # English mail takes 4 to 5 characters a token; the first prefix is nearly always long enough.
-_CHARS_PER_TOKEN = 8
+_CHARS_PER_TOKEN = 6
 # Words that must lie between the last kept token and the cut. One would do for a tokenizer that splits at
 # blanks; the rest is for normalisers and patterns that look around a blank.
 _GUARD_WORDS = 3
