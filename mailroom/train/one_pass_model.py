@@ -126,13 +126,13 @@ class OnePassModel(nn.Module):
         """Read the emails, ids (B, T) with lengths (B,): exactly what the bi-encoder computes."""
         places = torch.arange(ids.shape[1], device=ids.device)
         mask = places[None, :] < lengths[:, None]  # (B, T)
-        closed = _closed(mask[:, None, None, :])  # (B, 1, 1, T)
+        attends = mask[:, None, None, :]  # (B, 1, 1, T)
         states = self._embed(ids, places.expand_as(ids))
         keys, values = [], []
         for layer in _layers(self.layers):
             query, key, value = layer.project(states)
-            weights = functional.softmax(query @ key.transpose(-1, -2) + closed, dim=-1)
-            states = layer.finish(states, weights.to(value.dtype) @ value)
+            context = functional.scaled_dot_product_attention(query, key, value, attn_mask=attends, scale=1.0)
+            states = layer.finish(states, context)
             keys.append(key)
             values.append(value)
         pooled = self._pool(states, mask[:, None, :])[:, 0]
@@ -156,15 +156,16 @@ class OnePassModel(nn.Module):
         return self._read_out(email.pooled, self._pool(states, member))
 
     def _read_candidates(self, email: EmailStates, states: Tensor, own: Tensor) -> Tensor:
-        closed_email = _closed(email.mask[:, None, None, :])  # (B, 1, 1, T)
-        closed_own = _closed(own[:, None])  # (B, 1, N, N)
+        dtype = email.keys[0].dtype
+        closed_email = _closed(email.mask[:, None, None, :], dtype)  # (B, 1, 1, T)
+        closed_own = _closed(own[:, None], dtype)  # (B, 1, N, N)
         tokens = email.mask.shape[1]
         for index, layer in enumerate(_layers(self.candidate_layers)):
             query, key, value = layer.project(states)
-            gate = self.gate[index][None, :, None, None]
+            gate = self.gate[index][None, :, None, None].to(dtype)
             to_email = query @ email.keys[index].transpose(-1, -2) + (gate + closed_email)  # (B, H, N, T)
             to_own = query @ key.transpose(-1, -2) + closed_own  # (B, H, N, N)
-            weights = functional.softmax(torch.cat([to_email, to_own], dim=-1), dim=-1).to(value.dtype)
+            weights = functional.softmax(torch.cat([to_email, to_own], dim=-1), dim=-1).to(dtype)
             context = weights[..., :tokens] @ email.values[index] + weights[..., tokens:] @ value
             states = layer.finish(states, context)
         return states
@@ -191,9 +192,9 @@ class OnePassModel(nn.Module):
         return self.log_scale.exp() * cosine.squeeze(-1)
 
 
-def _closed(open_mask: Tensor) -> Tensor:
-    """0 where attention may pass, the most negative number where it may not."""
-    return (~open_mask).to(torch.float32) * torch.finfo(torch.float32).min
+def _closed(open_mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """0 where attention may pass, else half the lowest number, so that a gate on top cannot overflow."""
+    return (~open_mask).to(dtype) * (torch.finfo(dtype).min / 2)
 
 
 def _activate(states: Tensor, name: str) -> Tensor:
