@@ -43,6 +43,8 @@ _MEANT = {
 _REFUSED = frozenset({"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined", "mbcs", "oem"})
 _SEVEN_BIT = frozenset({"iso2022_jp", "iso2022_jp_1", "iso2022_jp_2", "iso2022_kr", "hz", "utf-7"})
 _GUESS_BYTES = 4096
+# Line by line is slow, and a million characters are more than is ever kept.
+_MIXED_BYTES = 1_000_000
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 # What UTF-8 looks like once it was read as cp1252 and encoded again: Ã¼, â€™, Â£ …
 _MOJIBAKE = re.compile(r"[ÃÂ][\u0080-¿ŒœŠšŸŽžƒˆ˜–—‘’‚“”„†‡•…‰‹›€™]|â€|ðŸ")
@@ -100,7 +102,7 @@ def _decode_mixed(data: bytes, codec: str | None) -> str:
             return guessed
     else:
         other = str(codec)
-    lines = data.split(b"\n")
+    lines = data[:_MIXED_BYTES].split(b"\n")
     return "\n".join(_decode_line(line, other) for line in lines)
 
 
@@ -115,9 +117,14 @@ def _decode_line(line: bytes, other: str) -> str:
 
 def _utf8_lines_are_rare(data: bytes) -> bool:
     """Whether a declaration of UTF-8 (or of nothing) is refuted, not merely broken in one place."""
-    broken = data[:_GUESS_BYTES].decode("utf-8", "replace").count("\ufffd")
-    high = sum(1 for byte in data[:_GUESS_BYTES] if byte >= 0xC0)
-    return broken * 2 > high
+    lines = _high_lines(data)
+    valid = sum(_decode_strict(line, "utf-8") is not None for line in lines)
+    return valid * 3 < len(lines)
+
+
+def _high_lines(data: bytes) -> list[bytes]:
+    """The first lines with bytes beyond ASCII."""
+    return [line for line in data[: 16 * _GUESS_BYTES].split(b"\n") if not line.isascii()]
 
 
 def _looks_foreign(text: str) -> bool:
@@ -129,9 +136,7 @@ def _looks_foreign(text: str) -> bool:
 
 def _guess(data: bytes) -> str | None:
     """The charset by statistics (slow, so on a sample and only where all else failed)."""
-    sample = data[:_GUESS_BYTES]
-    high_lines = [line for line in data[: 16 * _GUESS_BYTES].split(b"\n") if not line.isascii()]
-    sample = b"\n".join(high_lines)[:_GUESS_BYTES]
+    sample = b"\n".join(_high_lines(data))[:_GUESS_BYTES]
     best = from_bytes(sample, steps=3, chunk_size=256, enable_fallback=False).best()
     if best is None or codec_name(best.encoding) is None:
         return None

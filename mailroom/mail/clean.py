@@ -26,6 +26,7 @@ from mailroom.mail.signatures import mark_signatures
 _GIVEN_BACK = (QUOTED, SIGNATURE, BOILERPLATE, DISCLAIMER, RETURNED, HIDDEN, TRACKING_LINK)
 # Read before cleaning, as a multiple of the text that is kept: quotes and signatures need room.
 _READ_AHEAD = 8
+_MAX_LINES = 20_000
 _BARE_LINK = re.compile(r"[\s<\[(]*(?:https?://|www\.)\S+[\s>\])]*$", re.IGNORECASE)
 _SPACES = re.compile(r"[ \t]+")
 _BLANKS = re.compile(r"\n{3,}")
@@ -67,8 +68,8 @@ def _cut(lines: list[Line], max_chars: int) -> tuple[list[Line], list[Line]]:
     used = 0
     for number, line in enumerate(lines):
         used += len(line.text) + 1
-        if used > max_chars:
-            room = max_chars - (used - len(line.text) - 1)
+        if used > max_chars or number >= _MAX_LINES:
+            room = max(max_chars - (used - len(line.text) - 1), 0)
             head = Line(line.text[:room], line.reason)
             tail = Line(line.text[room : room + max_chars], BEYOND_LIMIT)
             return [*lines[:number], head], [

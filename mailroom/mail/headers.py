@@ -18,7 +18,7 @@ from mailroom.mail.charset import codec_name, decode
 
 _VALUE_CHARS = 8192
 _ID_CHARS = 250
-_RESUMES = 20
+_RESUMES = 5
 # At most 1,000 characters a word: bounds the search where a header is full of opening marks.
 _ENCODED_WORD = re.compile(r"=\?([\w.:+*'-]{1,60})\?([bBqQ])\?((?:[^?]|\?(?!=)){0,1000})\?=")
 _BETWEEN_WORDS = re.compile(r"(\?=)[ \t\r\n]+(?==\?[\w.:+*'-]{1,60}\?[bBqQ]\?)")
@@ -33,7 +33,7 @@ class LenientPolicy(EmailPolicy):
     def header_fetch_parse(self, name: str, value: str) -> Any:  # noqa: ARG002 - the base class calls it so
         """The header's source on one line; bytes beyond ASCII stay as latin-1 characters."""
         text = str(value) if isinstance(value, BaseHeader) else value
-        return text.replace("\r", "").replace("\n", "")
+        return text[:_VALUE_CHARS].replace("\r", "").replace("\n", "")
 
 
 _PARSER = HeaderParser(policy=LenientPolicy())

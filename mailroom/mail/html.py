@@ -9,16 +9,20 @@ from typing import Any
 
 from selectolax.lexbor import LexborHTMLParser
 
+from mailroom.mail.plain import UNSEEN
 from mailroom.mail.segments import HIDDEN, QUOTED, SIGNATURE, Line
 
-_MAX_CHARS = 1_000_000
-_MAX_NODES = 150_000
+MAX_HTML_CHARS = 500_000
+_MAX_NODES = 100_000
 # Deepest real mail seen nests about 100 levels (Outlook threads); lexbor is quadratic in depth.
-_MAX_OPEN = 256
-_MAX_OPEN_FORMATTING = 32
+_MAX_OPEN = 128
+_MAX_OPEN_FORMATTING = 8
 
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)")
 _TAG_WHOLE = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)[^<>]{0,2000}>?")
+_FORMATTING_TAG = re.compile(
+    r"</?(?:a|b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)(?:\s[^<>]{0,2000})?>", re.IGNORECASE
+)
 _DATA_URL = re.compile(r"data:[\w/+.;=-]{0,100},[A-Za-z0-9+/=%\s]{200,}")
 _DOCUMENT_START = re.compile(
     r"\s{0,200}(?:<\?xml[^>]{0,200}>\s{0,50})?<(?:!doctype\s+html|html|head|body|div|table|p)\b",
@@ -77,23 +81,21 @@ _FORWARD_MARK = re.compile(
 
 
 def html_to_lines(source: str) -> tuple[list[Line], str | None]:
-    """Text of a document as lines, and a warning where the document was cut or defused."""
+    """Text of a document as lines, and a warning where it was cut. Takes at most `MAX_HTML_CHARS`."""
     warning = None
-    if "data:" in source:
-        source = _DATA_URL.sub("data:", source)
-    if len(source) > _MAX_CHARS:
-        source, warning = source[:_MAX_CHARS], f"HTML was cut at {_MAX_CHARS} characters"
-    source = source.replace("\x00", "")
-    flattened = _bound_nesting(source)
-    if flattened is not source:
-        warning = warning or "HTML nested too deeply was flattened"
-    root = LexborHTMLParser(flattened).root
+    source = source[:MAX_HTML_CHARS].replace("\x00", "")
+    root = LexborHTMLParser(_bound_nesting(source)).root
     if root is None:
         return [], warning
     writer = _Writer()
     if not writer.walk(root):
-        warning = warning or f"HTML was cut at {_MAX_NODES} nodes"
+        warning = f"HTML was cut at {_MAX_NODES} nodes"
     return writer.finish(), warning
+
+
+def drop_data_urls(source: str) -> str:
+    """The source without inline images, which may be most of its length."""
+    return _DATA_URL.sub("data:", source) if "data:" in source else source
 
 
 def looks_like_html(text: str) -> bool:
@@ -102,11 +104,11 @@ def looks_like_html(text: str) -> bool:
 
 
 def _bound_nesting(source: str) -> str:
-    """The source with opening tags left out that would nest too deeply; the same object if none would."""
-    if source.count("<") <= _MAX_OPEN:
-        return source if _max_open(source, _FORMATTING) <= _MAX_OPEN_FORMATTING else _drop_deep_tags(source)
-    deep = _max_open(source, None) > _MAX_OPEN or _max_open(source, _FORMATTING) > _MAX_OPEN_FORMATTING
-    return _drop_deep_tags(source) if deep else source
+    """The source without the tags that would nest too deeply; the same object if none would."""
+    if _max_open(source, _FORMATTING) > _MAX_OPEN_FORMATTING:
+        # An open formatting element is made again in each paragraph; it says nothing of the text.
+        source = _FORMATTING_TAG.sub(" ", source)
+    return _drop_deep_tags(source) if _max_open(source, None) > _MAX_OPEN else source
 
 
 def _max_open(source: str, only: frozenset[str] | None) -> int:
@@ -130,24 +132,19 @@ def _max_open(source: str, only: frozenset[str] | None) -> int:
 
 def _drop_deep_tags(source: str) -> str:
     open_by_name: dict[str, int] = {}
-    totals = {True: 0, False: 0}
-    limits = {True: _MAX_OPEN_FORMATTING, False: _MAX_OPEN - _MAX_OPEN_FORMATTING}
+    total = 0
 
     def keep(found: re.Match[str]) -> str:
+        nonlocal total
         name = found[2].lower()
+        count = open_by_name.get(name, 0)
         if name in _FLAT:
             return found[0]
-        formatting, count = name in _FORMATTING, open_by_name.get(name, 0)
-        if found[1]:
-            if not count:
-                return " "
-            open_by_name[name] = count - 1
-            totals[formatting] -= 1
-        else:
-            if totals[formatting] >= limits[formatting]:
-                return " "
-            open_by_name[name] = count + 1
-            totals[formatting] += 1
+        if (found[1] and not count) or (not found[1] and total >= _MAX_OPEN):
+            return " "
+        step = -1 if found[1] else 1
+        open_by_name[name] = count + step
+        total += step
         return found[0]
 
     return _TAG_WHOLE.sub(keep, source)
@@ -242,6 +239,7 @@ class _Writer:
         return reason_before
 
     def _write(self, text: str) -> None:
+        text = text if text.isascii() else UNSEEN.sub("", text)
         if not self._pre:
             self._text.append(_SPACE.sub(" ", text))
             return

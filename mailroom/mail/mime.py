@@ -13,7 +13,9 @@ _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=\s]")
 _WORDS_ON_A_LINE = re.compile(rb"[A-Za-z0-9+/=]+[ \t]+[A-Za-z0-9+/=]+[ \t]+[A-Za-z0-9+/=]")
 _SOFT_BREAK_WITH_BLANKS = re.compile(rb"=[ \t]+(?=\r?\n)")
 _GUESSED_BOUNDARY = re.compile(rb"(?:\A|\n)--([^\s-][^\r\n]{0,99}?)[ \t]*\r?\n(?=Content-)", re.IGNORECASE)
+_NOT_IN_ALPHABET = bytes(byte for byte in range(256) if _NOT_BASE64.match(bytes([byte])))
 _GUESS_BYTES = 64 * 1024
+_UUENCODED_BYTES = 1_500_000
 _CANDIDATES_A_PART = 10
 
 
@@ -70,7 +72,7 @@ def transfer_decode(body: bytes, encoding: str, max_bytes: int) -> tuple[bytes, 
             source = _SOFT_BREAK_WITH_BLANKS.sub(b"=", source)
         return binascii.a2b_qp(source)[:max_bytes], None
     if encoding in ("x-uuencode", "uuencode", "x-uue", "uue"):
-        return _decode_uuencode(body[: max_bytes * 2]), None
+        return _decode_uuencode(body[:_UUENCODED_BYTES])[:max_bytes], None
     return body[:max_bytes], None
 
 
@@ -82,7 +84,7 @@ def _decode_base64(body: bytes, max_bytes: int) -> tuple[bytes, str | None]:
     if stray:
         # What follows base64 is a footer that a mailing list appended; it is no part of the text.
         line = max(source.rfind(b"\n", 0, stray.start()), 0)
-        source = source[:line] if line else re.sub(rb"[^A-Za-z0-9+/=]", b"", source)
+        source = source[:line] if line else source.translate(None, _NOT_IN_ALPHABET)
     source = b"".join(source.split())
     letters = source.rstrip(b"=")
     missing = len(letters) % 4 == 1

@@ -19,13 +19,15 @@ from mailroom.mail.headers import (
     raw_header,
     text_header,
 )
-from mailroom.mail.html import html_to_lines, looks_like_html
+from mailroom.mail.html import MAX_HTML_CHARS, drop_data_urls, html_to_lines, looks_like_html
 from mailroom.mail.mime import guess_boundary, split_header, split_multipart, transfer_decode
 from mailroom.mail.plain import plain_to_lines, unenrich, unflow
 from mailroom.mail.segments import RETURNED, Line, Section
 
-_PART_HEADER_BYTES = 16 * 1024
+_PART_HEADER_BYTES = 8 * 1024
 _SHORT_TEXT_CHARS = 200
+# No charset takes more than four bytes a character, and no more than a million characters are looked at.
+_TEXT_BYTES = 4_000_000
 _META_CHARSET = re.compile(rb"<meta[^>]{0,200}charset\s{0,5}=\s{0,5}[\"']?([\w-]{2,30})", re.IGNORECASE)
 _KNOWN_HEADER = re.compile(
     rb"^(?:from|to|cc|bcc|subject|date|received|message-id|content-[\w-]+|mime-version|return-path|delivered-to|reply-to"
@@ -61,6 +63,7 @@ class _Walk:
     parsed: Parsed
     parts: int = 0
     decoded_bytes: int = 0
+    html_chars: int = 0
 
     def warn(self, text: str, *, cut: bool = False) -> None:
         if text not in self.parsed.warnings:
@@ -227,6 +230,8 @@ def _returned_lines(walk: _Walk, part: _Part) -> list[Line]:
 
 def _read_text(walk: _Walk, part: _Part, sub: str) -> list[Line]:
     room = walk.limits.max_decoded_bytes - walk.decoded_bytes
+    # HTML may hold inline images, and its text stands behind them.
+    room = room if sub == "html" else min(room, _TEXT_BYTES)
     if room <= 0:
         walk.warn(f"more than {walk.limits.max_decoded_bytes} bytes of text; the rest was left out", cut=True)
         return []
@@ -235,7 +240,7 @@ def _read_text(walk: _Walk, part: _Part, sub: str) -> list[Line]:
         walk.warn(problem)
     if len(data) > room:
         data = data[:room]
-        walk.warn(f"text was cut at {walk.limits.max_decoded_bytes} bytes", cut=True)
+        walk.warn(f"text was cut at {room} bytes", cut=True)
     walk.decoded_bytes += len(data)
     if data.count(0) * 10 > len(data) and not (charset_of(part.header) or "").lower().startswith("utf-"):
         walk.warn("text full of NUL bytes")
@@ -250,15 +255,25 @@ def _text_to_lines(walk: _Walk, part: _Part, sub: str, data: bytes) -> list[Line
     if sub == "calendar":
         return [Line(line) for line in calendar_lines(text)]
     if sub in ("html", "xhtml", "xml") or (sub == "plain" and looks_like_html(text[:600])):
-        lines, problem = html_to_lines(text)
-        if problem:
-            walk.warn(problem)
-        return lines
+        return _read_html(walk, text)
     if sub in ("enriched", "richtext"):
         text = unenrich(text)
     if parameter(part.header, "format").lower() == "flowed":
         text = unflow(text, parameter(part.header, "delsp").lower() == "yes")
     return plain_to_lines(text)
+
+
+def _read_html(walk: _Walk, text: str) -> list[Line]:
+    """Lines of an HTML text; all of a message's parts share one allowance, since layout is slow to undo."""
+    text = drop_data_urls(text)
+    room = MAX_HTML_CHARS - walk.html_chars
+    if len(text) > room:
+        walk.warn(f"HTML was cut at {MAX_HTML_CHARS} characters", cut=True)
+    walk.html_chars += len(text)
+    lines, problem = html_to_lines(text[: max(room, 0)])
+    if problem:
+        walk.warn(problem, cut=True)
+    return lines
 
 
 def _decoded_container(walk: _Walk, part: _Part) -> bytes:

@@ -7,7 +7,11 @@ import re
 
 from mailroom.mail.segments import ENCODED, Line
 
-_UNSEEN = re.compile(r"[\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\u00ad\u034f]")
+# Far more than is ever kept: room for an attachment that an old mailer put into the text.
+_MAX_CHARS = 1_000_000
+_MAX_LINES = 50_000
+
+UNSEEN = re.compile(r"[\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\u00ad\u034f]")
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]")
 _BLANKS = re.compile(r"\n[ \t]*\n[ \t]*(?:\n[ \t]*)+")
 _LONE_CR = re.compile(r"\r\n?|[\x0b\x0c\x85\u2028\u2029]")
@@ -29,34 +33,33 @@ def normalise(text: str) -> str:
     if "\r" in text or not text.isascii() or "\x0b" in text or "\x0c" in text:
         text = _LONE_CR.sub("\n", text)
     if not text.isascii():
-        text = _UNSEEN.sub("", text).replace("\u00a0", " ")
+        text = UNSEEN.sub("", text).replace("\u00a0", " ")
         text = text.encode("utf-8", "replace").decode("utf-8") if _has_surrogates(text) else text
     return _BLANKS.sub("\n\n\n", _CONTROL.sub("", text))
 
 
 def plain_to_lines(text: str) -> list[Line]:
     """Plain text as lines, with uuencoded, yEnc, base64 and armoured lumps marked."""
-    lines = [line.rstrip() for line in normalise(text).split("\n")]
-    return _mark_lumps(lines)
+    lines = normalise(text[:_MAX_CHARS]).split("\n", _MAX_LINES)
+    return _mark_lumps([line.rstrip() for line in lines[:_MAX_LINES]])
 
 
 def unflow(text: str, delete_space: bool) -> str:
     """Join the soft-broken lines of format=flowed (RFC 3676); `-- ` and quotes keep their lines."""
     joined: list[str] = []
     flowing, depth_before = False, 0
-    for line in text.replace("\r\n", "\n").split("\n"):
-        depth = len(line) - len(line.lstrip(">"))
-        content = line[depth:].removeprefix(" ")
+    for line in text[:_MAX_CHARS].replace("\r\n", "\n").split("\n"):
+        content = line.lstrip(">")
+        depth = len(line) - len(content)
+        content = content.removeprefix(" ")
         is_signature = content == "-- "
-        if flowing and depth == depth_before and not is_signature:
-            joined[-1] += content
-        else:
-            joined.append(f"{'>' * depth} {content}" if depth else content)
+        # Pieces, not lines, are collected: a line that grows by a word at a time takes quadratic time.
+        if not (flowing and depth == depth_before and not is_signature):
+            joined.append("\n" + (">" * depth + " " if depth else ""))
         flowing = content.endswith(" ") and not is_signature
-        if flowing and delete_space:
-            joined[-1] = joined[-1][:-1]
+        joined.append(content[:-1] if flowing and delete_space else content)
         depth_before = depth
-    return "\n".join(joined)
+    return "".join(joined).removeprefix("\n")
 
 
 def unenrich(text: str) -> str:
@@ -129,6 +132,8 @@ def _end_of_armor(lines: list[str], start: int) -> int:
     for at in range(start + 1, min(len(lines), start + 5000)):
         if _ARMOR_END.match(lines[at]):
             return at + 1
+        if lines[at].startswith("-----BEGIN"):
+            break
     return start
 
 

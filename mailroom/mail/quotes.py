@@ -28,7 +28,7 @@ _KEY_KINDS = {
     **dict.fromkeys(languages.DATE_KEYS, "date"),
     **dict.fromkeys(languages.SENDER_KEYS, "sender"),
 }
-_HEADER_BLOCK_LINES = 20
+_HEADER_BLOCK_LINES = 12
 _CLOCK = re.compile(r"\d{1,2}[:.]\d\d")
 
 _ATTRIBUTION_CHARS = 320
@@ -46,7 +46,7 @@ _DATED = re.compile(
 _ADDRESS = re.compile(r"[\w.+-]@[\w-]|[<\[]mailto:")
 _ATTRIBUTION_END = re.compile(r"(?::|：|\.\.\.|…|:\s*\*+|:-)\s*$")
 _ATTRIBUTION_BEGIN = re.compile(
-    r"[\s>*\"'_-]{0,20}(?:on|am|le|el|il|in|op|dne|dnia|den|em|w dniu|a|at|the|quoting|thus|från|od|от|\d)\b",
+    r"[\s>*\"'_-]{0,20}(?:\d|(?:on|am|le|el|il|in|op|dne|dnia|den|em|w dniu|at|the|quoting|thus|från|od|от)\b)",
     re.IGNORECASE,
 )
 _MARK_DECORATION = re.compile(r"^[\s>*]*(?:[-_=]{2,}|begin|anfang|début|inicio|inizio|-)", re.IGNORECASE)
@@ -172,6 +172,8 @@ class _Marker:
         for number in range(at, min(at + _HEADER_BLOCK_LINES, len(self.texts))):
             text = self.texts[number]
             kind, value = _header_field(text)
+            if kind == "sender" and kind in kinds:
+                break
             if kind:
                 kinds.add(kind)
                 evident = (
