@@ -46,7 +46,7 @@ _DATED = re.compile(
 _ADDRESS = re.compile(r"[\w.+-]@[\w-]|[<\[]mailto:")
 _ATTRIBUTION_END = re.compile(r"(?::|：|\.\.\.|…|:\s*\*+|:-)\s*$")
 _ATTRIBUTION_BEGIN = re.compile(
-    r"[\s>*\"'_-]{0,20}(?:\d|(?:on|am|le|el|il|in|op|dne|dnia|den|em|w dniu|at|the|quoting|thus|från|od|от)\b)",
+    r"[\s>*\"'_-]{0,20}(?:\d|(?:on|am|le|el|il|in|op|dne|dnia|den|em|w dniu|at|quoting|thus|från|od|от)\b)",
     re.IGNORECASE,
 )
 _MARK_DECORATION = re.compile(r"^[\s>*]*(?:[-_=]{2,}|begin|anfang|début|inicio|inizio|-)", re.IGNORECASE)

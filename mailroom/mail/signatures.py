@@ -27,6 +27,7 @@ _MOBILE_CHARS = 70
 _LIST_FOOTER = re.compile(r"mailing list|listinfo|unsubscribe|yahoo! groups|list archive", re.IGNORECASE)
 
 _STRONG = re.compile("|".join(map(re.escape, languages.DISCLAIMER_STRONG)))
+_DISCLAIMER_WORDS = (*languages.DISCLAIMER_STRONG, *languages.DISCLAIMER_WEAK)
 _WEAK = re.compile("|".join(map(re.escape, languages.DISCLAIMER_WEAK)))
 _MEDIUM = re.compile(
     r"e-?mail|message|nachricht|courriel|correo|mensaje|messaggio|bericht|wiadomo|zpráv|mensagem|сообщен"
@@ -154,7 +155,10 @@ def _contact_block(texts: list[str], window: list[int], names: tuple[str, ...]) 
     # "My new address:" introduces what the mail is about.
     if texts[window[first - 1]].rstrip().endswith(":"):
         return -1
+    # A list of links belongs to the text.
     contacts = sum(bool(_CONTACT.search(line)) for line in block)
+    if not any(_CONTACT.search(_URL.sub("", line)) for line in block):
+        contacts = 0
     named = _is_name(block[0], names)
     if (named and contacts * 3 >= len(block) - 1) or (contacts >= 2 and contacts * 2 >= len(block)):
         return window[first]
@@ -203,15 +207,25 @@ def _is_mobile(line: str) -> bool:
 
 
 def _mark_paragraphs(text: _Text, bulk: bool) -> None:
+    # Searching each word in the whole text costs a tenth of trying all of them at each letter of each line.
+    folded = "\n".join(text.texts).casefold()
+    has_boilerplate = any(word in folded for word in languages.BOILERPLATE)
+    has_disclaimer = any(word in folded.replace("\n", " ") for word in _DISCLAIMER_WORDS)
+    if not has_boilerplate and not has_disclaimer:
+        return
     paragraphs = _paragraphs(text)
     for order, (start, end) in enumerate(paragraphs):
-        joined = " ".join(text.texts[start:end]).casefold()
+        joined = " ".join(text.texts[start:end]).casefold() if has_disclaimer else ""
         if len(joined) >= 40 and _is_disclaimer(joined, late=order * 2 >= len(paragraphs)):
             text.mark(start, end, DISCLAIMER)
-            continue
-        for number in range(start, end):
-            if _is_boilerplate(text.texts[number], bulk):
-                text.reasons[number] = BOILERPLATE
+        elif has_boilerplate:
+            _mark_boilerplate(text, start, end, bulk)
+
+
+def _mark_boilerplate(text: _Text, start: int, end: int, bulk: bool) -> None:
+    for number in range(start, end):
+        if _is_boilerplate(text.texts[number], bulk):
+            text.reasons[number] = BOILERPLATE
 
 
 def _paragraphs(text: _Text) -> list[tuple[int, int]]:
