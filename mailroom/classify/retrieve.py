@@ -13,16 +13,18 @@ from mailroom.errors import ModelError
 Vector = NDArray[np.float32]
 
 
-def pool_wordings(vectors: Vector, counts: Sequence[int]) -> Vector:
-    """Average each label's wording vectors (Σcounts, d) into unit label vectors (len(counts), d).
+def mean_directions(vectors: Vector, counts: Sequence[int]) -> Vector:
+    """The mean direction of each run of rows: (Σcounts, d) → unit vectors (len(counts), d), counts ≥ 1.
 
-    Unit length afterwards makes the dot product a cosine and keeps a label with many, scattered
-    wordings comparable with a label that has one.
+    Rows are brought to unit length first, so that each counts the same whether its encoder normalises or not.
     """
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.intp)
-    means = np.add.reduceat(vectors, starts, axis=0)
-    lengths = np.linalg.norm(means, axis=1, keepdims=True)
-    return np.ascontiguousarray(means / np.maximum(lengths, 1e-12), dtype=np.float32)
+    return _unit(np.add.reduceat(_unit(vectors), starts, axis=0))
+
+
+def _unit(vectors: Vector) -> Vector:
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.ascontiguousarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)
 
 
 class Retriever:

@@ -6,10 +6,11 @@ window of messages is held, so a mailbox of any size runs in constant memory.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 from mailroom.errors import MailroomError
 from mailroom.mail.read import ReadEmail
@@ -48,7 +49,7 @@ class Steps:
     classify: Callable[[Email], Prediction]
 
 
-def answer(messages: Iterable[Message], steps: Steps, threads: int) -> Iterator[Outcome]:
+def answer(messages: Iterable[Message], steps: Steps, threads: int) -> Generator[Outcome, None, None]:
     """Yield one Outcome a message, in order. An error of reading is an Outcome; one of a model is raised."""
     with ThreadPoolExecutor(threads, thread_name_prefix="mailroom") as pool:
         pipeline = _Pipeline(pool, iter(messages), steps, threads)
@@ -86,7 +87,7 @@ class _Pipeline:
             self._reading.append((message, self._pool.submit(self._steps.read, message)))
 
     def _wait(self, hungry: bool) -> None:
-        heads: list[Future[ReadEmail] | Future[Prediction]] = []
+        heads: list[Future[Any]] = []
         if self._answering:
             if (future := self._answering[0][1]) is None:
                 return

@@ -1,23 +1,27 @@
 """Label → the texts that the models read for it.
 
 A label is described in several ways: its name, its place in the tree, a sentence, examples. Retrieval
-averages the vectors of these wordings; on the training parts of five label trees the average of name and
-path beats either of them (docs/experiments.md). A cross-encoder reads one text: `competitor_text`.
+averages the vectors of these; on the training parts of five label trees the average of name and path beats
+either of them (docs/experiments.md). A cross-encoder reads one text: `competitor_text`.
 """
 
 from mailroom.taxonomy import PATH_SEPARATOR, Label, Taxonomy, display_name
 
 
-def wordings(label: Label, taxonomy: Taxonomy) -> tuple[str, ...]:
-    """Every text that stands for this label in retrieval, without repetitions, name first."""
-    texts = (
-        display_name(label, taxonomy),
-        PATH_SEPARATOR.join(label.path),
-        label.description,
-        *label.aliases,
-        *label.examples,
+def wordings(label: Label, taxonomy: Taxonomy) -> tuple[tuple[str, ...], ...]:
+    """Groups of texts that stand for this label in retrieval, name first; each group counts the same.
+
+    Examples are one group and aliases another, so that many of them do not drown the rest.
+    """
+    groups = (
+        (display_name(label, taxonomy),),
+        (PATH_SEPARATOR.join(label.path),),
+        (label.description,),
+        label.examples,
+        label.aliases,
     )
-    return tuple(dict.fromkeys(text for text in texts if text.strip()))
+    written = (tuple(text for text in group if text.strip()) for group in groups)
+    return tuple(dict.fromkeys(group for group in written if group))
 
 
 def competitor_text(label: Label, taxonomy: Taxonomy) -> str:

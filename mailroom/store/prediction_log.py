@@ -125,6 +125,15 @@ class PredictionLog:
         with self._database.read() as connection:
             return connection.execute(count_statement(log_filter or LogFilter())).scalar_one()
 
+    def count_by_label(self) -> dict[str, int]:
+        """How many predictions each label has, by label id; labels without any are left out."""
+        counted = sa.select(names.c.name, sa.func.count().label("predictions")).join(
+            predictions, predictions.c.label_key == names.c.key
+        )
+        with self._database.read() as connection:
+            rows = connection.execute(counted.group_by(names.c.name)).all()
+        return {row.name: row.predictions for row in rows}
+
     def text_of(self, email_id: str) -> str | None:
         """What was kept of the text that the models read, or None."""
         query = sa.select(emails.c.text).where(emails.c.id_digest == id_digest(email_id))

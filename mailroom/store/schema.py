@@ -112,6 +112,16 @@ predictions = Table(
     Column("latency_ms", LargeBinary, nullable=False),
 )
 
+promotions = Table(
+    "promotions",
+    metadata,
+    Column("key", _Key, primary_key=True),
+    Column("version", Text, nullable=False),
+    Column("promoted_at", UtcTime, nullable=False),
+    Column("promoted_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+
 for column in ("email_key", "label_key", "margin", "created_at"):
     Index(f"ix_predictions_{column}", predictions.c[column])
 # Reviewers ask for the few that need them, the closest calls first.

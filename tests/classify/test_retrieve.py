@@ -2,14 +2,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from mailroom.classify.retrieve import Retriever, pool_wordings
+from mailroom.classify.retrieve import Retriever, mean_directions
 from mailroom.errors import ModelError
 
 
-def unit_rows(seed: int, rows: int, dimension: int = 8) -> np.ndarray:
+def unit_rows(seed: int, rows: int, dimension: int = 8) -> NDArray[np.float32]:
     vectors = np.random.default_rng(seed).normal(size=(rows, dimension)).astype(np.float32)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
 
 
 @given(st.integers(0, 1000), st.integers(1, 60), st.integers(1, 25))
@@ -46,11 +47,11 @@ def test_no_labels_are_refused() -> None:
         Retriever(np.zeros((0, 4), dtype=np.float32), 2)
 
 
-def test_pooled_wordings_are_unit_means_of_each_label() -> None:
-    wordings = unit_rows(3, 5)
-    pooled = pool_wordings(wordings, [2, 1, 2])
-    assert pooled.shape == (3, 8)
-    assert np.linalg.norm(pooled, axis=1) == pytest.approx(np.ones(3), abs=1e-6)
-    assert pooled[1] == pytest.approx(wordings[2], abs=1e-6)
-    mean = wordings[:2].mean(axis=0)
-    assert pooled[0] == pytest.approx(mean / np.linalg.norm(mean), abs=1e-6)
+def test_mean_directions_are_unit_means_of_each_run() -> None:
+    rows = unit_rows(3, 5)
+    means = mean_directions(rows * np.array([[1], [9], [1], [2], [3]], dtype=np.float32), [2, 1, 2])
+    assert means.shape == (3, 8)
+    assert np.linalg.norm(means, axis=1) == pytest.approx(np.ones(3), abs=1e-6)
+    assert means[1] == pytest.approx(rows[2], abs=1e-6)
+    mean = rows[:2].mean(axis=0)
+    assert means[0] == pytest.approx(mean / np.linalg.norm(mean), abs=1e-6)

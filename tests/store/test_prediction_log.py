@@ -255,3 +255,8 @@ def test_prediction_without_candidates_or_latency_is_kept(log: PredictionLog) ->
     log.append([entry])
     found: Prediction | None = log.get(entry.prediction.id)
     assert found == entry.prediction
+
+
+def test_predictions_are_counted_by_label(log: PredictionLog) -> None:
+    log.append([make_entry(number, label=number % 2) for number in range(5)])
+    assert log.count_by_label() == {"label-0": 3, "label-1": 2}

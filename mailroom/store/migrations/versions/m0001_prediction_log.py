@@ -1,4 +1,4 @@
-"""The prediction log: names, taxonomies, emails, predictions.
+"""The prediction log: names, taxonomies, emails, predictions, promotions.
 
 The columns are written out here, not taken from `schema`: a migration must do the same thing for ever.
 """
@@ -41,6 +41,14 @@ def upgrade() -> None:
         sa.Column("text", sa.LargeBinary),
     )
     _create_predictions()
+    op.create_table(
+        "promotions",
+        sa.Column("key", _Key, primary_key=True),
+        sa.Column("version", sa.Text, nullable=False),
+        sa.Column("promoted_at", sa.BigInteger, nullable=False),
+        sa.Column("promoted_by", sa.Text, nullable=False),
+        sa.Column("reason", sa.Text, nullable=False),
+    )
 
 
 def _create_predictions() -> None:

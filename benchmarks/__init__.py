@@ -1,0 +1,1 @@
+"""Measurements that stand in docs/experiments.md; none of them is a test."""

@@ -1,0 +1,140 @@
+"""The bundled example from end to end: make a workspace, sort its mailbox, show what happened.
+
+    make demo            or            python examples/helpdesk/demo.py [FOLDER]
+
+Every step is a `mailroom` command, printed before it runs. A second run finds its workspace again.
+"""
+
+import json
+import shlex
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+HERE = Path(__file__).resolve().parent
+Record = dict[str, Any]
+# What fits on a screen beside the summary.
+EMAILS_SHOWN, REVIEWS_SHOWN = 14, 5
+BAR_CELLS = 24
+
+
+def main() -> None:
+    """Run the commands and print the tables."""
+    console = Console(highlight=False)
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path("demo")
+    desk = ["--workspace", str(folder)]
+    console.print("\n[bold]mailroom[/]: exactly one label of your taxonomy on every email\n")
+    if not (folder / "mailroom.toml").exists():
+        run(console, "init", str(folder), "--taxonomy", relative(HERE / "taxonomy.yaml"))
+    run(console, *desk, "classify", relative(HERE / "mailbox.mbox"), "-o", str(folder / "labels.txt"))
+    records = [json.loads(line) for line in run(None, *desk, "log", "--json", "--oldest-first").splitlines()]
+    console.print(areas(records))
+    console.print(sample(records))
+    console.print(reviews(records))
+    figures = json.loads(run(None, *desk, "evaluate", relative(HERE / "gold.jsonl"), "--json"))
+    console.print(quality(figures))
+    say_what_next(console, folder)
+
+
+def run(console: Console | None, *arguments: str) -> str:
+    """Run one mailroom command; with a console its line and its messages are shown."""
+    if console is not None:
+        console.print(f"[cyan]$ mailroom {escape(shlex.join(arguments))}[/]", soft_wrap=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "mailroom", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=None if console is not None else subprocess.DEVNULL,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        sys.exit(f"mailroom {shlex.join(arguments)} ended with exit code {done.returncode}")
+    return done.stdout
+
+
+def relative(path: Path) -> str:
+    """The path as a person would type it from here."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def areas(records: list[Record]) -> Table:
+    """How the mailbox divides over the top of the tree."""
+    table = Table("area", "emails", "", "for review", title="\nWhere the mail went", title_justify="left")
+    table.columns[1].justify = table.columns[3].justify = "right"
+    by_area: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        by_area[record["path"][0]].append(record)
+    most = max(len(members) for members in by_area.values())
+    for area, members in sorted(by_area.items(), key=lambda item: -len(item[1])):
+        bar = "█" * round(BAR_CELLS * len(members) / most)
+        unsure = sum(member["needs_review"] for member in members)
+        table.add_row(escape(area), str(len(members)), f"[blue]{bar}[/]", str(unsure))
+    return table
+
+
+def sample(records: list[Record]) -> Table:
+    """A walk through the mailbox: every so many emails, one."""
+    table = Table("subject", "label", "probability", title="\nSome of them", title_justify="left")
+    table.columns[2].justify = "right"
+    for record in records[:: max(1, len(records) // EMAILS_SHOWN)][:EMAILS_SHOWN]:
+        tone = "yellow" if record["needs_review"] else "green"
+        share = f"[{tone}]{record['probability']:.0%}[/]"
+        table.add_row(subject(record), escape(" › ".join(record["path"])), share)
+    return table
+
+
+def reviews(records: list[Record]) -> Table:
+    """The closest calls: what a person should look at first."""
+    table = Table("subject", "answered", "or rather", "margin", title="\nClosest calls", title_justify="left")
+    table.columns[3].justify = "right"
+    for record in sorted(records, key=lambda record: record["margin"])[:REVIEWS_SHOWN]:
+        first, second = record["candidates"][:2]
+        margin = f"{record['margin']:.3f}"
+        table.add_row(subject(record), escape(first["label"]), escape(second["label"]), margin)
+    return table
+
+
+def subject(record: Record) -> str:
+    """The subject in at most half a line, safe to print."""
+    text = " ".join("".join(char if char.isprintable() else " " for char in record["subject"]).split())
+    return escape(text if len(text) <= 44 else text[:43] + "…") or "[dim](no subject)[/]"
+
+
+def quality(figures: Record) -> Table:
+    """The answers against the true labels that come with the example."""
+    table = Table("figure", "", title="\nAgainst the true labels", title_justify="left")
+    table.columns[1].justify = "right"
+    table.add_row("top-1", f"{figures['recall_at_1']:.1%}")
+    table.add_row("true label among the first 5", f"{figures['recall_at_5']:.1%}")
+    table.add_row("wrong, but a sibling of the true label", f"{figures['sibling_confusion_rate']:.1%}")
+    table.add_row("emails a second", f"{figures['emails_per_second']:.0f}")
+    worst: Counter[str] = Counter()
+    for pair in figures["worst_confusions"][:3]:
+        worst[f"{pair['truth']} → {pair['predicted']}"] = pair["count"]
+    for pair, count in worst.items():
+        table.add_row(f"[dim]{escape(pair)}[/]", f"[dim]{count} emails[/]")
+    return table
+
+
+def say_what_next(console: Console, folder: Path) -> None:
+    """Commands worth trying, as they can be typed."""
+    mailbox = relative(HERE / "mailbox.mbox")
+    console.print("\n[bold]Try next[/] (with [cyan]. .venv/bin/activate[/] first)")
+    for command, reason in (
+        (f"mailroom show {mailbox} -n 7", "what the models read of an email, and what was taken out"),
+        (f"mailroom -w {folder} log --review", "the emails that a person should look at"),
+        (f"mailroom -w {folder} taxonomy tree", "the label tree, with how many emails went where"),
+        (f"mailroom -w {folder} taxonomy check", "labels that the model cannot tell apart"),
+        ("mailroom init desk --taxonomy YOURS.yaml", "your own labels: names are enough to begin with"),
+    ):
+        console.print(f"  [cyan]{escape(command)}[/]\n      [dim]{reason}[/]", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()

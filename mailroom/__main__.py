@@ -1,0 +1,5 @@
+"""`python -m mailroom` is `mailroom`."""
+
+from mailroom.cli import main
+
+main()

@@ -1,0 +1,167 @@
+"""`mailroom classify`: mailboxes → one label an email, printed once it is in the log."""
+
+import csv
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from mailroom.cli.context import Context, output, stderr_console, to_json_line
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from mailroom.classify.stream import Outcome
+    from mailroom.records import Prediction
+    from mailroom.workspace import ClassificationRun
+
+CSV_FIELDS = (
+    "id", "email_id", "label", "path", "probability", "margin", "needs_review", "candidates",
+    "model", "taxonomy", "decided_by", "created_at",
+)  # fmt: skip
+
+
+def classify(
+    context: typer.Context,
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="PATH...", help="mbox, Maildir, .eml, .jsonl, a folder of messages; - is stdin."
+        ),
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON record a prediction.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values with a header.")] = False,
+    target: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="FILE", help="Write here instead of stdout; a file is continued."
+        ),
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Classify emails that have a prediction, too.")
+    ] = False,
+    threads: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="Emails side by side; else the workspace's setting.")
+    ] = None,
+) -> None:
+    """Put one label on every email of the given mailboxes.
+
+    An email that is in the log already is skipped, so an interrupted run goes on where it stopped.
+
+    Example:  mailroom classify inbox.mbox --json > labels.jsonl
+    """
+    if as_json and as_csv:
+        raise typer.BadParameter("choose one of --json and --csv")
+    settings: Context = context.obj
+    with settings.open_workspace() as workspace:
+        run = workspace.classification_run(threads=threads, again=again)
+        _warn(workspace.notices())
+        with output(target, append=True) as stream:
+            writer = _writer(stream, "json" if as_json else "csv" if as_csv else "table", target)
+            _drive(run, [_source(path) for path in paths], writer, stream)
+    if run.tally.failed:
+        raise typer.Exit(1)
+
+
+def _source(path: Path) -> Path | Literal["-"]:
+    return "-" if str(path) == "-" else path
+
+
+def _warn(notices: list[str]) -> None:
+    for notice in notices:
+        print(f"mailroom: {notice}", file=sys.stderr)
+
+
+def _drive(
+    run: "ClassificationRun",
+    paths: list[Path | Literal["-"]],
+    write: Callable[["Outcome"], None],
+    stream: IO[str],
+) -> None:
+    console = stderr_console()
+    started = time.monotonic()
+    try:
+        for batch in _with_progress(run, paths, console):
+            for outcome in batch:
+                if outcome.error is not None:
+                    console.print(f"mailroom: {outcome.error}", style="red", markup=False)
+                _print_warnings(outcome, console)
+                if outcome.prediction is not None:
+                    write(outcome)
+            stream.flush()
+    except KeyboardInterrupt:
+        console.print("Stopped. The same command goes on from here.")
+        raise typer.Exit(128 + signal.SIGINT) from None
+    finally:
+        _summarise(run, time.monotonic() - started, console)
+
+
+def _print_warnings(outcome: "Outcome", console: "Console") -> None:
+    if outcome.read is not None and outcome.prediction is not None:
+        for warning in outcome.read.warnings:
+            console.print(f"mailroom: {outcome.message.origin}: {warning}", style="yellow", markup=False)
+
+
+def _with_progress(
+    run: "ClassificationRun", paths: list[Path | Literal["-"]], console: "Console"
+) -> Iterator[list["Outcome"]]:
+    from mailroom.cli.progress import mail_progress
+    from mailroom.mail.sources import source_size_bytes
+
+    sizes = [source_size_bytes(path) for path in paths]
+    done_before = 0
+    with mail_progress(console, sum(size or 0 for size in sizes) if None not in sizes else None) as advance:
+        for path, size in zip(paths, sizes, strict=True):
+            for batch in run.outcomes([path]):
+                advance(done_before + batch[-1].message.position_bytes, run.tally.seen)
+                yield batch
+            done_before += size or 0
+
+
+def _summarise(run: "ClassificationRun", seconds: float, console: "Console") -> None:
+    tally = run.tally
+    parts = [f"{tally.classified:,} classified", f"{tally.for_review:,} of them for review"]
+    if tally.skipped:
+        parts.append(f"{tally.skipped:,} already in the log (--again redoes them)")
+    if tally.failed:
+        parts.append(f"{tally.failed:,} could not be read")
+    rate = f"{tally.classified / max(seconds, 1e-9):,.1f} emails/s" if tally.classified else "nothing new"
+    console.print(f"{tally.seen:,} emails in {seconds:,.1f} s: {', '.join(parts)}; {rate}", markup=False)
+
+
+def _writer(
+    stream: IO[str], form: Literal["json", "csv", "table"], target: Path | None
+) -> Callable[["Outcome"], None]:
+    if form == "json":
+        return lambda outcome: print(to_json_line(_prediction(outcome).to_dict()), file=stream)
+    if form == "csv":
+        rows = csv.DictWriter(stream, CSV_FIELDS, extrasaction="ignore")
+        if target is None or stream.tell() == 0:
+            rows.writeheader()
+        return lambda outcome: rows.writerow(csv_row(_prediction(outcome)))
+    from mailroom.cli.tables import prediction_rows
+
+    row = prediction_rows(stream)
+    return lambda outcome: print(
+        row(_prediction(outcome), outcome.email.subject if outcome.email else ""), file=stream
+    )
+
+
+def _prediction(outcome: "Outcome") -> "Prediction":
+    if outcome.prediction is None:
+        raise ValueError("only answered emails are written")
+    return outcome.prediction
+
+
+def csv_row(prediction: "Prediction") -> dict[str, object]:
+    """One prediction as CSV cells: the path joined, the candidates as JSON."""
+    record = prediction.to_dict()
+    record["path"] = " > ".join(prediction.path)
+    record["needs_review"] = str(prediction.needs_review).lower()
+    record["candidates"] = json.dumps(record["candidates"], ensure_ascii=False)
+    return record

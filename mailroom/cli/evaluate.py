@@ -1,0 +1,110 @@
+"""`mailroom evaluate`: labelled emails → figures."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from mailroom.cli.context import AsJson, Context, stderr_console, stdout_console, to_json_line
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mailroom.evaluate.report import Evaluation
+
+# More of them say the same thing; the count is always given.
+PROBLEMS_SHOWN = 10
+
+
+def evaluate(
+    context: typer.Context,
+    gold: Annotated[Path, typer.Argument(metavar="GOLD.jsonl", help="Rows with subject, body and label.")],
+    as_json: AsJson = False,
+    threads: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="Emails side by side; else the workspace's setting.")
+    ] = None,
+) -> None:
+    """Measure the workspace on labelled emails; writes nothing to the log.
+
+    Rows whose label is not in the taxonomy are reported and left out of the figures.
+
+    Example:  mailroom evaluate gold.jsonl --json
+    """
+    from mailroom.cli.progress import mail_progress
+    from mailroom.mail.sources import source_size_bytes
+
+    settings: Context = context.obj
+    path: Path | Literal["-"] = "-" if str(gold) == "-" else gold
+    with settings.open_workspace() as workspace:
+        for notice in workspace.notices():
+            print(f"mailroom: {notice}", file=sys.stderr)
+        run = workspace.gold_run(threads)
+        with mail_progress(stderr_console(), source_size_bytes(path)) as advance:
+            evaluation = run.run(path, advance)
+    _report_problems(run.problems)
+    if as_json:
+        record = evaluation.to_dict() | {
+            "left_out": len(run.problems),
+            "decided_by": run.classifier.decided_by,
+        }
+        typer.echo(to_json_line(record))
+    else:
+        _print_report(evaluation)
+
+
+def _report_problems(problems: list[str]) -> None:
+    for problem in problems[:PROBLEMS_SHOWN]:
+        print(f"mailroom: {problem}", file=sys.stderr)
+    if len(problems) > PROBLEMS_SHOWN:
+        print(f"mailroom: … {len(problems):,} rows were left out in all", file=sys.stderr)
+
+
+def _print_report(evaluation: "Evaluation") -> None:
+    console = stdout_console()
+    console.print(f"[bold]{evaluation.emails:,} emails[/], {evaluation.emails_per_second:,.1f} a second")
+    for table in (_recall_table(evaluation), _latency_table(evaluation), _confusion_table(evaluation)):
+        if table.row_count:
+            console.print(table)
+
+
+def _recall_table(evaluation: "Evaluation") -> "Table":
+    from rich.table import Table
+
+    table = Table("figure", "answer", "retrieval alone", title="Quality", title_justify="left")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for key, value in evaluation.recall.items():
+        name = "top-1 (recall@1)" if key == "recall_at_1" else key.replace("_at_", "@")
+        table.add_row(name, f"{value:.1%}", f"{evaluation.retrieval[key]:.1%}")
+    table.add_row("macro-F1", f"{evaluation.macro_f1:.1%}", "")
+    table.add_row("sibling confusion rate", f"{evaluation.sibling_confusion_rate:.1%}", "")
+    table.add_row("expected calibration error", f"{evaluation.expected_calibration_error:.3f}", "")
+    return table
+
+
+def _latency_table(evaluation: "Evaluation") -> "Table":
+    from rich.table import Table
+
+    table = Table("step", "p50", "p95", "p99", title="Latency, ms an email", title_justify="left")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for step, shares in evaluation.latency_ms.items():
+        table.add_row(step, *(f"{shares[share]:.2f}" for share in ("p50", "p95", "p99")))
+    return table
+
+
+def _confusion_table(evaluation: "Evaluation") -> "Table":
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("emails", "true label", "answered as", "", title="Worst confusions", title_justify="left")
+    table.columns[0].justify = "right"
+    for confusion in evaluation.worst_confusions:
+        table.add_row(
+            str(confusion.count),
+            escape(confusion.truth),
+            escape(confusion.predicted),
+            "siblings" if confusion.siblings else "",
+        )
+    return table

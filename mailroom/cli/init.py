@@ -1,0 +1,48 @@
+"""`mailroom init`: a taxonomy and a base model → a workspace."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mailroom.cli.context import stderr_console
+
+
+def init(
+    directory: Annotated[Path, typer.Argument(metavar="[DIR]", help="The folder to make.")] = Path(),
+    taxonomy: Annotated[
+        Path,
+        typer.Option("--taxonomy", metavar="FILE", help="The label tree: YAML, JSON or CSV."),
+    ] = ...,  # type: ignore[assignment]
+    bi_encoder: Annotated[
+        str, typer.Option(metavar="NAME", help="`embedded`, a model directory, or a hub id.")
+    ] = "embedded",
+    cross_encoder: Annotated[
+        str, typer.Option(metavar="NAME", help="`none`, a model directory, or a hub id.")
+    ] = "none",
+) -> None:
+    """Make a workspace: check the taxonomy, export the models, open the prediction log.
+
+    Never asks a question and never touches a workspace that exists.
+
+    Example:  mailroom init desk --taxonomy labels.yaml
+    """
+    from mailroom.workspace import create_workspace
+
+    console = stderr_console()
+    started = time.monotonic()
+    with console.status("Making the workspace") as status:
+        workspace = create_workspace(
+            directory, taxonomy, bi_encoder, cross_encoder, lambda step: status.update(step)
+        )
+    with workspace:
+        for notice in workspace.notices():
+            print(f"mailroom: {notice}", file=sys.stderr)
+        labels = len(workspace.taxonomy.assignable)
+        typer.echo(
+            f"{workspace.root}: {labels:,} labels, model {workspace.version.id} ({workspace.precision()}), "
+            f"made in {time.monotonic() - started:.1f} s"
+        )
+        typer.echo(f"Next:  mailroom --workspace {directory} classify MAILBOX")

@@ -1,0 +1,61 @@
+"""Predictions as rows for people: fixed columns, so that they can stream."""
+
+import shutil
+import unicodedata
+from collections.abc import Callable
+from typing import IO
+
+from mailroom.records import Prediction
+
+# Below this width the subject would be a stump; a pipe has no width and gets room.
+NARROWEST, WIDEST = 80, 200
+DIM, YELLOW, BOLD, RESET = "\033[2m", "\033[33m", "\033[1m", "\033[0m"
+
+
+def prediction_rows(stream: IO[str]) -> Callable[[Prediction, str], str]:
+    """A function (prediction, subject) → one line; colours only where `stream` is a terminal."""
+    is_terminal = stream.isatty()
+    width = max(NARROWEST, min(shutil.get_terminal_size((WIDEST, 24)).columns, WIDEST))
+    label_width = width * 2 // 5
+    subject_width = width - label_width - 20
+
+    def row(prediction: Prediction, subject: str) -> str:
+        path = fit(" › ".join(prediction.path), label_width, keep_end=True)
+        mark = "look" if prediction.needs_review else "    "
+        shown = fit(printable(subject) or "(no subject)", subject_width).rstrip()
+        if not is_terminal:
+            return f"{path} {prediction.probability:4.0%} {prediction.margin:+5.2f} {mark}  {shown}"
+        tone = YELLOW if prediction.needs_review else ""
+        return (
+            f"{BOLD}{path}{RESET} {tone}{prediction.probability:4.0%}{RESET} "
+            f"{DIM}{prediction.margin:+5.2f}{RESET} {tone}{mark}{RESET}  {DIM}{shown}{RESET}"
+        )
+
+    return row
+
+
+def printable(text: str) -> str:
+    """Text on one line with control characters taken out, so that mail cannot drive the terminal."""
+    kept = "".join(char if unicodedata.category(char)[0] != "C" else " " for char in text)
+    return " ".join(kept.split())
+
+
+def fit(text: str, width: int, keep_end: bool = False) -> str:
+    """`text` in exactly `width` terminal cells: padded, or cut with an ellipsis at one end."""
+    cells = [_cells(char) for char in text]
+    if sum(cells) <= width:
+        return text + " " * (width - sum(cells))
+    chars = list(text)
+    room = width - 1
+    while chars and sum(cells) > room:
+        position = 0 if keep_end else -1
+        chars.pop(position)
+        cells.pop(position)
+    padding = " " * (room - sum(cells))
+    return ("…" + "".join(chars) if keep_end else "".join(chars) + "…") + padding
+
+
+def _cells(char: str) -> int:
+    if unicodedata.combining(char):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1

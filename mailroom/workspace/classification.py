@@ -1,0 +1,137 @@
+"""Mailboxes → committed predictions: what `mailroom classify` runs.
+
+An outcome is handed on only after its commit, so whatever a caller has printed is in the log.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from mailroom.classify.classifier import Classifier
+from mailroom.classify.stream import Outcome, Steps, answer
+from mailroom.config import MailSettings, Settings
+from mailroom.errors import MailParseError
+from mailroom.mail.read import ReadEmail, read_email
+from mailroom.mail.sources import Message, iter_messages
+from mailroom.records import Email
+from mailroom.store.prediction_log import LogEntry, PredictionLog, distinct_id
+
+# Emails of this run that are remembered: more than can be under way between two commits, so that a copy is
+# found either here or in the log, and few enough that a mailbox of any size runs in constant memory.
+REMEMBERED = 100_000
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a run has done so far."""
+
+    classified: int = 0
+    skipped: int = 0
+    failed: int = 0
+    for_review: int = 0
+
+    def count(self, outcome: Outcome) -> None:
+        """Add one outcome."""
+        if outcome.error is not None:
+            self.failed += 1
+        elif outcome.prediction is None:
+            self.skipped += 1
+        else:
+            self.classified += 1
+            self.for_review += outcome.prediction.needs_review
+
+    @property
+    def seen(self) -> int:
+        """Messages that came to an end, whichever."""
+        return self.classified + self.skipped + self.failed
+
+
+class ClassificationRun:
+    """One pass over some mailboxes; iterate it for batches of outcomes that are committed."""
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        log: PredictionLog,
+        settings: Settings,
+        threads: int,
+        again: bool = False,
+    ) -> None:
+        self.tally = Tally()
+        self._classifier, self._log, self._settings = classifier, log, settings
+        self._threads, self._again = threads, again
+        self._seen: OrderedDict[str, str] = OrderedDict()
+
+    def outcomes(self, paths: Sequence[Path | Literal["-"]]) -> Iterator[list[Outcome]]:
+        """Outcomes of every message in order, in batches; predictions in a batch are durable."""
+        for path in paths:
+            messages = iter_messages(path, self._settings.mail)
+            steps = Steps(self._read, self._admit, self._classifier.classify)
+            with closing(answer(messages, steps, self._threads)) as stream:
+                yield from self._committed(stream)
+
+    def _committed(self, stream: Iterator[Outcome]) -> Iterator[list[Outcome]]:
+        limits = self._settings.store
+        batch: list[Outcome] = []
+        deadline = time.monotonic() + limits.commit_every_ms / 1000
+        try:
+            for outcome in stream:
+                batch.append(outcome)
+                if len(batch) >= limits.commit_every_predictions or time.monotonic() >= deadline:
+                    full, batch = batch, []
+                    yield self._commit(full)
+                    deadline = time.monotonic() + limits.commit_every_ms / 1000
+        except (Exception, KeyboardInterrupt):
+            # What was decided before the run was stopped is kept: nobody pays for it twice.
+            self._commit(batch)
+            raise
+        if batch:
+            yield self._commit(batch)
+
+    def _commit(self, batch: list[Outcome]) -> list[Outcome]:
+        entries = [
+            LogEntry(outcome.prediction, outcome.email, outcome.message.origin)
+            for outcome in batch
+            if outcome.prediction is not None and outcome.email is not None
+        ]
+        if entries:
+            self._log.append(entries)
+        for outcome in batch:
+            self.tally.count(outcome)
+        return batch
+
+    def _read(self, message: Message) -> ReadEmail:
+        return read_or_raise(message, self._settings.mail)
+
+    def _admit(self, batch: Sequence[ReadEmail]) -> list[Email | None]:
+        emails = [read.email for read in batch]
+        known = self._log.known([name for email in emails for name in (email.id, distinct_id(email))])
+        return [self._admit_one(email, known) for email in emails]
+
+    def _admit_one(self, email: Email, known: dict[str, str]) -> Email | None:
+        """The email if it wants an answer: under its own id, or under a distinct one if that is taken."""
+        content = email.content_sha256
+        for candidate in (email, replace(email, id=distinct_id(email))):
+            if candidate.id in self._seen:
+                if self._seen[candidate.id] == content:
+                    return None
+            elif known.get(candidate.id, content) == content:
+                self._remember(candidate.id, content)
+                return candidate if self._again or candidate.id not in known else None
+        return None
+
+    def _remember(self, email_id: str, content: str) -> None:
+        self._seen[email_id] = content
+        if len(self._seen) > REMEMBERED:
+            self._seen.popitem(last=False)
+
+
+def read_or_raise(message: Message, limits: MailSettings) -> ReadEmail:
+    """Parse and clean one message; MailParseError where its source could not give it whole."""
+    if message.error is not None:
+        raise MailParseError(f"{message.origin}: {message.error}")
+    return read_email(message, limits)

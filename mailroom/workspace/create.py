@@ -1,0 +1,162 @@
+"""A taxonomy and base models → a workspace.
+
+mailroom.toml is written last: a folder without it is no workspace, so an `init` that was killed can be run
+again.
+"""
+
+import getpass
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mailroom.classify.wordings import competitor_text
+from mailroom.config import CONFIG_NAME, Settings, render_toml
+from mailroom.errors import ConfigError
+from mailroom.models.registry import (
+    BI_ENCODER,
+    CROSS_ENCODER,
+    ModelVersion,
+    draft_version,
+    make_manifest,
+    publish_version,
+)
+from mailroom.models.runtime import Precision
+from mailroom.store.database import open_database, url_in_folder
+from mailroom.store.promotions import PromotionLog
+from mailroom.taxonomy import Taxonomy, display_name, load_taxonomy, to_yaml
+from mailroom.workspace.sample_mail import SAMPLE_MAIL
+from mailroom.workspace.workspace import MODELS, Workspace
+
+# The gate looks at this many labels at most, spread over the tree: more would only take longer.
+GATE_LABELS = 300
+CROSS_GATE_LABELS = 20
+
+Progress = Callable[[str], None]
+
+
+def create_workspace(
+    root: Path, taxonomy_file: Path, bi_encoder: str, cross_encoder: str, progress: Progress
+) -> Workspace:
+    """Make a workspace in `root` and open it.
+
+    `bi_encoder` and `cross_encoder` are `embedded`, a directory, a hub id, or (cross) `none`. Raises
+    ConfigError where the folder cannot be used, TaxonomyError, ModelError.
+    """
+    _check_folder(root)
+    progress("reading the taxonomy")
+    taxonomy = load_taxonomy(taxonomy_file)
+    progress("opening the base models")
+    sources = _resolve(bi_encoder, cross_encoder)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        root = root.resolve()
+        _write_taxonomy(root, taxonomy_file, taxonomy)
+        version = make_version(root / MODELS, sources, taxonomy, progress)
+        progress("opening the prediction log")
+        with open_database(url_in_folder(Settings().store.url, root)) as database:
+            PromotionLog(database).promote(version.id, getpass.getuser(), "made by init")
+        progress("writing the settings")
+        values = {"models.bi_encoder": bi_encoder, "models.cross_encoder": cross_encoder}
+        _write_atomically(root / CONFIG_NAME, render_toml(values))
+    except OSError as exc:
+        raise ConfigError(f"{root}: the workspace cannot be written: {exc.strerror}") from exc
+    workspace = Workspace.open(root)
+    progress("computing the label vectors")
+    workspace.label_vectors(workspace.version.load_bi_encoder(workspace.precision()))
+    return workspace
+
+
+def make_version(
+    models: Path, sources: dict[str, tuple[str, Path]], taxonomy: Taxonomy, progress: Progress
+) -> ModelVersion:
+    """Export the encoders, put each through the parity gate, and publish them as one version.
+
+    `sources` maps the encoder's folder to (name as the user gave it, directory of the base model).
+    """
+    from mailroom.models.export import export_bi_encoder, export_cross_encoder
+
+    precision: dict[str, Precision] = {}
+    parity: dict[str, Any] = {}
+    with draft_version(models) as draft:
+        export_bi_encoder(sources[BI_ENCODER][1], draft / BI_ENCODER, progress)
+        progress("comparing int8 with fp32")
+        parity[BI_ENCODER] = _bi_encoder_gate(draft / BI_ENCODER, taxonomy)
+        if CROSS_ENCODER in sources:
+            export_cross_encoder(sources[CROSS_ENCODER][1], draft / CROSS_ENCODER, progress)
+            progress("comparing the cross-encoder's int8 with fp32")
+            parity[CROSS_ENCODER] = _cross_encoder_gate(draft / CROSS_ENCODER, taxonomy)
+        for encoder, verdict in parity.items():
+            precision[encoder] = "int8" if verdict["passed"] else "fp32"
+        progress("sealing the model version")
+        names = {encoder: name for encoder, (name, _) in sources.items()}
+        return publish_version(draft, make_manifest(names, precision, parity=parity))
+
+
+def _check_folder(root: Path) -> None:
+    if (root / CONFIG_NAME).exists():
+        raise ConfigError(f"{root}: holds a workspace already; name another folder, or remove it first")
+    if root.exists() and not root.is_dir():
+        raise ConfigError(f"{root}: expected a folder, got a file")
+    parent = root
+    while not parent.exists():
+        parent = parent.parent
+    # Said before the minute that an export takes, not after it.
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise ConfigError(f"{parent}: cannot be written; name a folder of your own")
+
+
+def _resolve(bi_encoder: str, cross_encoder: str) -> dict[str, tuple[str, Path]]:
+    from mailroom.models.sources import resolve_base_model
+
+    sources = {BI_ENCODER: (bi_encoder, resolve_base_model(bi_encoder))}
+    if cross_encoder != "none":
+        sources[CROSS_ENCODER] = (cross_encoder, resolve_base_model(cross_encoder))
+    return sources
+
+
+def _write_taxonomy(root: Path, source: Path, taxonomy: Taxonomy) -> None:
+    """Keep a YAML file as its author wrote it, comments and all; bring JSON and CSV into that form."""
+    target = root / Settings().taxonomy
+    if target.exists():
+        if load_taxonomy(target).revision != taxonomy.revision:
+            raise ConfigError(f"{target}: exists and differs from {source}; remove one of the two")
+        return
+    text = source.read_text(encoding="utf-8-sig")
+    _write_atomically(target, text if _is_yaml(text) else to_yaml(taxonomy))
+
+
+def _is_yaml(text: str) -> bool:
+    """True for the form for people; JSON begins with a bracket, CSV has no key at the start of a line."""
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    return any(line.startswith(("labels:", "- ")) for line in lines)
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.writing")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def _bi_encoder_gate(directory: Path, taxonomy: Taxonomy) -> dict[str, Any]:
+    from mailroom.models.bi_encoder import BiEncoder
+    from mailroom.models.parity import parity
+
+    labels = [display_name(label, taxonomy) for label in _spread(taxonomy, GATE_LABELS)]
+    fp32, int8 = (BiEncoder.load(directory, precision) for precision in ("fp32", "int8"))
+    return parity(fp32, int8, labels, SAMPLE_MAIL).to_dict()
+
+
+def _cross_encoder_gate(directory: Path, taxonomy: Taxonomy) -> dict[str, Any]:
+    from mailroom.models.cross_encoder import load_cross_encoder
+    from mailroom.models.parity import cross_parity
+
+    labels = [competitor_text(label, taxonomy) for label in _spread(taxonomy, CROSS_GATE_LABELS)]
+    fp32, int8 = (load_cross_encoder(directory, precision) for precision in ("fp32", "int8"))
+    return cross_parity(fp32, int8, labels, SAMPLE_MAIL).to_dict()
+
+
+def _spread(taxonomy: Taxonomy, most: int) -> list[Any]:
+    labels = taxonomy.assignable
+    step = max(1, len(labels) // most)
+    return list(labels[::step][:most])

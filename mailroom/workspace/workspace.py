@@ -1,0 +1,196 @@
+"""The open workspace: settings, taxonomy, log and model version, wired into a classifier.
+
+Everything is opened when it is first needed, so that a command pays for what it uses alone.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from mailroom.classify.wordings import competitor_text, wordings
+from mailroom.config import CONFIG_NAME, Settings, load_settings
+from mailroom.errors import ConfigError, ModelError
+from mailroom.models.registry import BI_ENCODER, CROSS_ENCODER, ModelVersion, load_version
+from mailroom.models.runtime import Precision
+from mailroom.store.database import Database, open_database, url_in_folder
+from mailroom.store.prediction_log import PredictionLog
+from mailroom.store.promotions import PromotionLog
+from mailroom.taxonomy import Taxonomy, load_taxonomy
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from mailroom.classify.classifier import Classifier
+    from mailroom.models.bi_encoder import BiEncoder
+    from mailroom.workspace.classification import ClassificationRun
+    from mailroom.workspace.evaluation import GoldRun
+
+# A label's groups of texts, as `wordings` gives them.
+Wordings = tuple[tuple[str, ...], ...]
+
+MODELS = "models"
+
+
+class Workspace:
+    """One workspace folder; use it as a context manager so that its log is closed."""
+
+    def __init__(self, root: Path, settings: Settings) -> None:
+        self.root = root
+        self.settings = settings
+        self._database: Database | None = None
+
+    @classmethod
+    def open(cls, root: Path) -> "Workspace":
+        """Read the settings of a workspace folder; ConfigError where it is none."""
+        return cls(root, load_settings(root / CONFIG_NAME))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._database is not None:
+            self._database.close()
+
+    @cached_property
+    def taxonomy(self) -> Taxonomy:
+        """The label tree as it stands in the file now."""
+        return load_taxonomy(self.root / self.settings.taxonomy)
+
+    @cached_property
+    def database(self) -> Database:
+        """The workspace's database, made or brought up to date when it is opened."""
+        self._database = open_database(url_in_folder(self.settings.store.url, self.root))
+        return self._database
+
+    @cached_property
+    def log(self) -> PredictionLog:
+        """Every prediction that was made."""
+        return PredictionLog(self.database, self.settings.store)
+
+    @cached_property
+    def promotions(self) -> PromotionLog:
+        """Which version answers, and who made it so."""
+        return PromotionLog(self.database)
+
+    @cached_property
+    def version(self) -> ModelVersion:
+        """The model version that answers; which one that is stands in the store."""
+        current = self.promotions.current()
+        if current is None:
+            raise ModelError(
+                f"{self.root}: expected a current model version, found none in the store; make a new workspace "
+                "with `mailroom init`"
+            )
+        return load_version(self.root / MODELS / current)
+
+    def precision(self, encoder: str = BI_ENCODER) -> Precision:
+        """`int8` or `fp32`: what the settings demand, else what the parity gate allowed."""
+        wanted = self.settings.models.precision
+        if wanted == "int8":
+            return "int8"
+        if wanted == "fp32":
+            return "fp32"
+        if wanted != "auto":
+            raise ConfigError(f"models.precision: expected auto, int8 or fp32, got {wanted!r}")
+        return self.version.precision_of(encoder)
+
+    @property
+    def threads(self) -> int:
+        """Emails side by side: the setting, else one a core that this process may use."""
+        return self.settings.classify.threads or len(os.sched_getaffinity(0))
+
+    def notices(self) -> list[str]:
+        """What a user should know before trusting the answers."""
+        found = []
+        if not self.version.has_cross_encoder:
+            found.append(
+                "no cross-encoder: decided by retrieval alone "
+                "(`mailroom init --cross-encoder NAME` configures one)"
+            )
+        for encoder, verdict in self.version.manifest.parity.items():
+            if not verdict["passed"] and self.settings.models.precision == "auto":
+                name = encoder.replace("_", "-")
+                found.append(f"the {name}'s int8 graph failed its parity gate: fp32 is used, which is slower")
+        return found
+
+    def classifier(self) -> "Classifier":
+        """The classifier of this workspace, its models loaded and checked."""
+        from mailroom.classify.classifier import Classifier, LabelEntry, Provenance
+
+        encoder = self.version.load_bi_encoder(self.precision())
+        reranker = self.version.load_cross_encoder(self._cross_precision())
+        taxonomy = self.taxonomy
+        labels = [
+            LabelEntry(label.id, label.path, competitor_text(label, taxonomy))
+            for label in taxonomy.assignable
+        ]
+        provenance = Provenance(self.version.id, taxonomy.revision)
+        vectors = self.label_vectors(encoder)
+        return Classifier(encoder, vectors, labels, self.settings.classify, provenance, reranker)
+
+    def label_vectors(self, encoder: "BiEncoder") -> "NDArray[np.float32]":
+        """Unit vectors (assignable labels, d), computed once a model version × wording of the labels."""
+        from mailroom.models.label_vectors import load_label_vectors, save_label_vectors
+
+        labels = [wordings(label, self.taxonomy) for label in self.taxonomy.assignable]
+        key = _wordings_key(labels)
+        vectors = load_label_vectors(self.version, key, self.precision())
+        if vectors is None:
+            vectors = encode_labels(encoder, labels)
+            save_label_vectors(self.version, key, vectors, self.precision())
+        return vectors
+
+    def classification_run(self, threads: int | None = None, again: bool = False) -> "ClassificationRun":
+        """A run whose predictions go to the log."""
+        from mailroom.workspace.classification import ClassificationRun
+
+        taxonomy = self.taxonomy
+        self.log.register_taxonomy(
+            taxonomy.revision, [(label.id, label.path) for label in taxonomy.assignable]
+        )
+        return ClassificationRun(self.classifier(), self.log, self.settings, threads or self.threads, again)
+
+    def gold_run(self, threads: int | None = None) -> "GoldRun":
+        """A run that judges labelled emails and leaves the log alone."""
+        from mailroom.workspace.evaluation import GoldRun
+
+        return GoldRun(self.classifier(), self.taxonomy, self.settings.mail, threads or self.threads)
+
+    def _cross_precision(self) -> Precision | None:
+        return self.precision(CROSS_ENCODER) if self.version.has_cross_encoder else None
+
+
+def encode_labels(
+    encoder: "BiEncoder", labels: Sequence[Wordings], advance: Callable[[int], None] | None = None
+) -> "NDArray[np.float32]":
+    """One unit vector a label (labels, d): the mean of its groups of wordings, each the mean of its texts."""
+    import numpy as np
+
+    from mailroom.classify.retrieve import mean_directions
+
+    groups = np.empty((sum(map(len, labels)), encoder.dimension), dtype=np.float32)
+    row = 0
+    for done, label in enumerate(labels, start=1):
+        for texts in label:
+            groups[row] = mean_directions(encoder.encode_passages(texts), [len(texts)])[0]
+            row += 1
+        if advance is not None:
+            advance(done)
+    return mean_directions(groups, [len(label) for label in labels])
+
+
+def _wordings_key(labels: Sequence[Wordings]) -> str:
+    """A key that changes with any text a label vector was made of."""
+    digest = hashlib.sha256()
+    for label in labels:
+        for texts in label:
+            digest.update("\0".join(texts).encode("utf-8", "surrogatepass") + b"\1")
+        digest.update(b"\2")
+    return digest.hexdigest()[:16]
