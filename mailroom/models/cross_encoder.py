@@ -77,7 +77,12 @@ def load_cross_encoder(directory: Path, precision: Precision, intra_op_threads: 
     kind = read_config_fields(directory).get("kind")
     if kind == PAIRWISE:
         return PairwiseCrossEncoder.load(directory, precision, intra_op_threads)
+    if kind == "one-pass":
+        # Imported when it is met: each kind knows its own graph, and this module knows only their names.
+        from mailroom.models.one_pass import OnePassCrossEncoder
+
+        return OnePassCrossEncoder.load(directory, precision, intra_op_threads)
     raise ModelError(
-        f"{directory / CONFIG_NAME}: expected a cross-encoder of kind {PAIRWISE!r}, got {kind!r}; "
+        f"{directory / CONFIG_NAME}: expected kind {PAIRWISE} or one-pass, got {kind!r}; "
         "it may have been made by a newer mailroom"
     )
