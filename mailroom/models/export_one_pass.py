@@ -5,9 +5,8 @@ target/  encoder.json  tokenizer.json  model.fp32.onnx  model.int8.onnx  weights
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from mailroom.errors import ModelError
 from mailroom.models.encoder_config import GRAPH_NAMES, TOKENIZER_NAME, WEIGHTS_NAME
-from mailroom.models.one_pass import OnePassCrossEncoder, OnePassServingConfig, write_serving_config
+from mailroom.models.one_pass import OnePassServingConfig, write_serving_config
 from mailroom.models.one_pass_config import OnePassConfig, read_config
 
 Progress = Callable[[str], None]
@@ -46,40 +45,6 @@ def export_one_pass(source: Path, target: Path, progress: Progress | None = None
     _write_int8(target / GRAPH_NAMES["fp32"], target / GRAPH_NAMES["int8"])
     _copy_weights(source, target / WEIGHTS_NAME)
     return {"kind": serving.kind, "max_tokens": serving.max_email_tokens, "temperature": serving.temperature}
-
-
-@dataclass(frozen=True, slots=True)
-class Parity:
-    """How far int8 is from fp32: share of emails with the same top-1, and differences of scores."""
-
-    emails: int
-    top1_agreement: float
-    largest_difference: float
-    mean_difference: float
-    score_spread: float
-
-
-def measure_parity(directory: Path, texts: Sequence[str], labels: Sequence[str], top_k: int = 20) -> Parity:
-    """Compare both graphs of an exported cross-encoder on the first `top_k` labels, rotated by email.
-
-    `score_spread` is the standard deviation of the fp32 scores within an email, the measure of what a
-    difference means. Raises ModelError when there is no text or no label.
-    """
-    if not texts or not labels:
-        raise ModelError("the parity gate needs at least one text and one label; it got none")
-    exact, rounded = (OnePassCrossEncoder.load(directory, precision) for precision in ("fp32", "int8"))
-    pairs = []
-    for index, text in enumerate(texts):
-        shown = [labels[(index + offset) % len(labels)] for offset in range(min(top_k, len(labels)))]
-        pairs.append((exact.score(text, shown), rounded.score(text, shown)))
-    differences = np.concatenate([np.abs(a - b) for a, b in pairs])
-    return Parity(
-        emails=len(pairs),
-        top1_agreement=float(np.mean([a.argmax() == b.argmax() for a, b in pairs])),
-        largest_difference=float(differences.max()),
-        mean_difference=float(differences.mean()),
-        score_spread=float(np.mean([a.std() for a, _ in pairs])),
-    )
 
 
 def _serving_config(config: OnePassConfig) -> OnePassServingConfig:

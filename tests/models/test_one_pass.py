@@ -9,8 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mailroom.errors import ModelError
-from mailroom.models.export_one_pass import export_one_pass, measure_parity
+from mailroom.models.cross_encoder import load_cross_encoder
+from mailroom.models.export_one_pass import export_one_pass
 from mailroom.models.one_pass import MAX_LABEL_TOKENS_A_RUN, OnePassCrossEncoder
+from mailroom.models.parity import cross_parity
 
 torch = pytest.importorskip("torch")
 
@@ -95,10 +97,16 @@ def test_fp32_graph_equals_torch(pair: tuple[OnePassModel, Path], text: str, lab
 
 
 def test_int8_graph_is_near_fp32(pair: tuple[OnePassModel, Path]) -> None:
-    parity = measure_parity(pair[1], ["where is my parcel", "cancel the order please", ""], WORDS)
-    assert parity.emails == 3
+    fp32, int8 = (OnePassCrossEncoder.load(pair[1], precision) for precision in ("fp32", "int8"))
+    report = cross_parity(fp32, int8, WORDS, ["where is my parcel", "cancel the order please", ""])
     # Random weights of a few channels round worse than trained ones: this holds against a broken graph.
-    assert parity.mean_difference < parity.score_spread
+    assert report.relative_difference < 1
+
+
+def test_it_is_loaded_by_its_kind(pair: tuple[OnePassModel, Path]) -> None:
+    loaded = load_cross_encoder(pair[1], "int8")
+    assert loaded.kind == "one-pass"
+    assert loaded.score("lost card", ["refund", "card"]).shape == (2,)
 
 
 @settings(max_examples=25, deadline=None)
