@@ -137,6 +137,10 @@ def _looks_foreign(text: str) -> bool:
 def _guess(data: bytes) -> str | None:
     """The charset by statistics (slow, so on a sample and only where all else failed)."""
     sample = b"\n".join(_high_lines(data))[:_GUESS_BYTES]
+    high = sum(1 for byte in sample if byte > 0x7F)
+    # Statistics of a few accents among Latin letters are noise; another script shows in every word.
+    if high < 16 or high * 4 < len(sample):
+        return None
     best = from_bytes(sample, steps=3, chunk_size=256, enable_fallback=False).best()
     if best is None or codec_name(best.encoding) is None:
         return None

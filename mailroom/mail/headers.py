@@ -138,10 +138,10 @@ def parameter(message: EmailMessage, name: str, header: str = "content-type") ->
     """A parameter of a structured header, RFC 2231 and RFC 2047 decoded; '' where missing."""
     try:
         value = message.get_param(name, None, header=header)
-        text = collapse_rfc2231_value(value) if value is not None else ""
+        text = decode_words(value) if isinstance(value, str) else collapse_rfc2231_value(value or "")
     except (ValueError, TypeError, IndexError, LookupError, AttributeError):
         return ""
-    return _CONTROL.sub(" ", decode_words(text)).strip()[:_VALUE_CHARS]
+    return _CONTROL.sub(" ", text).strip(' "')[:_VALUE_CHARS]
 
 
 def content_type(message: EmailMessage, default: str = "text/plain") -> str:

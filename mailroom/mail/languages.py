@@ -46,7 +46,8 @@ ATTRIBUTION_VERBS = (
 )  # fmt: skip
 
 FORWARD_MARKS = (
-    "forwarded message", "forwarded text", "forwarded mail", "forwarded article", "begin forwarded message", "forwarded by", "weitergeleitete nachricht",
+    "forwarded message", "forwarded text", "forwarded mail", "forwarded article",
+    "begin forwarded message", "forwarded by", "weitergeleitete nachricht",
     "anfang der weitergeleiteten", "weitergeleitete mail", "message transféré", "message transmis",
     "début du message", "mensaje reenviado", "inicio del mensaje reenviado", "messaggio inoltrato",
     "inizio messaggio inoltrato", "doorgestuurd bericht", "begin doorgestuurd", "przekazana wiadomość",
