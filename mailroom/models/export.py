@@ -7,6 +7,7 @@ takes seconds.
 """
 
 import dataclasses
+import importlib
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -61,9 +62,7 @@ def export_bi_encoder(
     model = _load(source, "SentenceTransformer")
     config = _bi_encoder_config(model, layout, query_prompt, passage_prompt)
     expected = [model.encode(probe, prompt=config.query_prompt, show_progress_bar=False) for probe in _PROBES]
-    target.mkdir(parents=True)
-    model.tokenizer.backend_tokenizer.save(str(target / TOKENIZER_NAME))
-    write_config(target, config)
+    _start(target, model, config)
     say("writing the fp32 graph")
     _write_bi_encoder_graph(model, layout, config, target)
     say("writing the int8 graph")
@@ -92,9 +91,7 @@ def export_cross_encoder(
         raise ModelError(f"{source}: expected a cross-encoder with a classification head, got another kind")
     pairwise = _pairwise_config(source, model, labels, template)
     expected = _torch_scores(model, pairwise)
-    target.mkdir(parents=True)
-    model.tokenizer.backend_tokenizer.save(str(target / TOKENIZER_NAME))
-    write_config(target, pairwise)
+    _start(target, model, pairwise)
     say("writing the fp32 graph")
     _write_pairwise_graph(model, pairwise, target)
     say("writing the int8 graph")
@@ -227,6 +224,16 @@ def _write_bi_encoder_graph(model: Any, layout: Layout, config: BiEncoderConfig,
     trace_graph(module, example, "vector", config.max_tokens, target / GRAPH_NAMES["fp32"])
 
 
+def _start(target: Path, model: Any, config: BiEncoderConfig | PairwiseConfig) -> None:
+    try:
+        target.mkdir(parents=True)
+        text = model.tokenizer.backend_tokenizer.to_str(pretty=True)
+        (target / TOKENIZER_NAME).write_text(text, encoding="utf-8")
+        write_config(target, config)
+    except OSError as exc:
+        raise ModelError(f"{target}: the encoder cannot be written here: {exc.strerror}") from exc
+
+
 def _write_int8(target: Path) -> None:
     from mailroom.models.export_graph import quantize_graph
 
@@ -244,12 +251,13 @@ def _require_equal(target: Path, expected: list[Any], exported: list[Any]) -> No
 
 def _load(source: Path, kind: str) -> Any:
     try:
-        import sentence_transformers
+        for name in ("onnx", "onnxscript", "sentence_transformers"):
+            module = importlib.import_module(name)
     except ImportError as exc:
-        raise ModelError(f"exporting a base model needs sentence-transformers; {INSTALL_TRAIN}") from exc
+        raise ModelError(f"exporting a base model needs {exc.name or exc}; {INSTALL_TRAIN}") from exc
     with _quiet_loading():
         try:
-            model = getattr(sentence_transformers, kind)(
+            model = getattr(module, kind)(
                 str(source), device="cpu", local_files_only=True, model_kwargs={"dtype": "float32"}
             )
         except Exception as exc:

@@ -7,6 +7,7 @@ import pytest
 
 from mailroom.errors import ModelError
 from mailroom.models import sources
+from mailroom.models.export import export_bi_encoder
 from mailroom.models.layout import copy_weights, read_layout
 from mailroom.models.sources import resolve_base_model
 
@@ -114,3 +115,18 @@ def test_the_copied_weights_hold_neither_code_nor_pickles(tmp_path: Path) -> Non
     copy_weights(source, tmp_path / "weights")
     kept = {path.name for path in (tmp_path / "weights").iterdir()}
     assert kept == {"config.json", "model.safetensors"}
+
+
+def test_exporting_without_its_libraries_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").touch()
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(ModelError, match=r"needs onnxscript; pip install 'mailroom\[train\]'"):
+        export_bi_encoder(tmp_path, tmp_path / "out")
+
+
+def test_a_target_that_cannot_be_made_gives_a_reason(embedded_bi_encoder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="cannot be written here"):
+        export_bi_encoder(embedded_bi_encoder / "weights", embedded_bi_encoder)
