@@ -120,8 +120,16 @@ def _begins_signature(line: str, tail: list[str], names: tuple[str, ...]) -> boo
         dashes = line.strip()
         return dashes in ("--", "—", "- -") or not tail or _has_contact(tail, names)
     if len(line) <= 60 and _is_closing(line):
-        return len(tail) <= 10
-    return bool(tail) and _RULE.match(line) is not None and _has_contact(tail, names)
+        return len(tail) <= 10 and not any(map(_is_prose, tail))
+    if not tail or not _RULE.match(line) or not _has_contact(tail, names):
+        return False
+    return not any(map(_is_prose, tail)) or any(map(_LIST_FOOTER.search, tail))
+
+
+def _is_prose(line: str) -> bool:
+    """Whether a line is part of a sentence: company lines hold as many words, but capitals and figures."""
+    words = line.split()
+    return len(words) >= 8 and sum(word[0].islower() for word in words) * 5 >= len(words) * 3
 
 
 def _is_closing(line: str) -> bool:
@@ -140,7 +148,12 @@ def _is_short(tail: list[str]) -> bool:
 
 
 def _has_contact(lines: list[str], names: tuple[str, ...]) -> bool:
-    return any(_CONTACT.search(line) or _LIST_FOOTER.search(line) or _is_name(line, names) for line in lines)
+    return any(_is_contact(line) or _LIST_FOOTER.search(line) or _is_name(line, names) for line in lines)
+
+
+def _is_contact(line: str) -> bool:
+    """Whether a line holds contact data; a link alone may belong to the text."""
+    return _CONTACT.search(_URL.sub("", line)) is not None
 
 
 def _contact_block(texts: list[str], window: list[int], names: tuple[str, ...]) -> int:
@@ -155,10 +168,7 @@ def _contact_block(texts: list[str], window: list[int], names: tuple[str, ...]) 
     # "My new address:" introduces what the mail is about.
     if texts[window[first - 1]].rstrip().endswith(":"):
         return -1
-    # A list of links belongs to the text.
-    contacts = sum(bool(_CONTACT.search(line)) for line in block)
-    if not any(_CONTACT.search(_URL.sub("", line)) for line in block):
-        contacts = 0
+    contacts = sum(bool(_CONTACT.search(line)) for line in block) if any(map(_is_contact, block)) else 0
     named = _is_name(block[0], names)
     if (named and contacts * 3 >= len(block) - 1) or (contacts >= 2 and contacts * 2 >= len(block)):
         return window[first]

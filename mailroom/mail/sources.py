@@ -113,6 +113,10 @@ def _read_json_lines(stream: BinaryIO, origin: str, limits: MailSettings) -> Ite
         while too_long and not line.endswith(b"\n") and (line := stream.readline(LINE_BYTES)):
             position += len(line)
         where = f"{origin}:{number}"
+        if number == 1 and line.strip() == b"{":
+            raise MailParseError(
+                f"{origin}: expected one JSON object a line, got one over several; write it with `jq -c .`"
+            )
         if too_long:
             limit = f"longer than max_message_bytes ({limits.max_message_bytes})"
             yield Message(
@@ -166,14 +170,17 @@ def _read_file(file: Path, in_maildir: bool, done: int, limits: MailSettings) ->
 
 def _walk(folder: Path, ancestors: set[tuple[int, int]]) -> Iterator[tuple[Path, bool]]:
     """Files below `folder` as (path, is it in a Maildir), by name; dot-files and link loops left out."""
-    identity = (folder.stat().st_dev, folder.stat().st_ino)
+    try:
+        status = folder.stat()
+        names = sorted(entry.name for entry in os.scandir(folder))
+    except OSError:
+        # Handed on as a file, it fails to open and is reported, and the rest goes on.
+        yield folder, False
+        return
+    identity = (status.st_dev, status.st_ino)
     if identity in ancestors:
         return
     inside = ancestors | {identity}
-    try:
-        names = sorted(entry.name for entry in os.scandir(folder))
-    except OSError as exc:
-        raise MailParseError(f"{folder}: cannot be read: {exc.strerror}") from exc
     maildir = {"cur", "new"} <= set(names) and (folder / "cur").is_dir() and (folder / "new").is_dir()
     if maildir:
         yield from _walk_maildir(folder)
@@ -192,7 +199,12 @@ def _walk(folder: Path, ancestors: set[tuple[int, int]]) -> Iterator[tuple[Path,
 def _walk_maildir(folder: Path) -> Iterator[tuple[Path, bool]]:
     """Delivered messages of one Maildir: `new`, then `cur`; `tmp` holds half-written ones."""
     for box in ("new", "cur"):
-        for name in sorted(entry.name for entry in os.scandir(folder / box)):
+        try:
+            names = sorted(entry.name for entry in os.scandir(folder / box))
+        except OSError:
+            yield folder / box, True
+            continue
+        for name in names:
             if not name.startswith(".") and (folder / box / name).is_file():
                 yield folder / box / name, True
 

@@ -25,6 +25,9 @@ def body(read: Read, text: str, headers: str = "") -> str:
         "My boss wrote: you must cancel the contract today.",
         "Order list:\n- two chairs\n- one table\n\nDeliver on Monday.",
         "The total was 5 -- not 6 -- as stated.",
+        "Changes:\n\n-------------\nComment by bob@example.com\nThe build still fails when the file is not there.",
+        "Sources:\n\n[1] http://example.com/a\n[2] http://example.com/b",
+        "Best regards\nI wrote this on my way to the shop, and now the lamp does not work.",
         "On Monday I wrote to you about the invoice.\nNothing happened.",
     ],
 )
@@ -125,7 +128,7 @@ def test_signature_is_removed(read: Read, signature: str) -> None:
 
 
 def test_disclaimer_and_boilerplate_are_removed(read: Read) -> None:
-    disclaimer = "This email and any files transmitted with it are confidential and intended solely for the individual."
+    disclaimer = "This email and any files transmitted with it are confidential and meant for you."
     text = f"The lamp is broken.\n\n{disclaimer}\n\nUnsubscribe\n"
     result = read(f"From: a@example.com\n\n{text}".encode())
     assert result.email.body == "The lamp is broken."

@@ -36,10 +36,10 @@ Content-Type: multipart/alternative; boundary=B
 Content-Type: text/plain; charset=utf-8; format=flowed
 Content-Transfer-Encoding: quoted-printable
 
-Gr=C3=BC=C3=9Fe 
+Gr=C3=BC=C3=9Fe\x20
 On 1/2/2024 10:00, B <b@example.com> wrote:
 > hi
--- 
+--\x20
 Ann
 --B
 Content-Type: text/html

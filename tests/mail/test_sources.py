@@ -148,6 +148,30 @@ def test_wrong_file_is_named(tmp_path: Path, head: bytes, name: str) -> None:
     assert right.error is None
 
 
+def test_pretty_printed_json_is_named_once(tmp_path: Path) -> None:
+    path = write(tmp_path, "mail.json", json.dumps({"subject": "s", "body": "b"}, indent=2).encode())
+    with pytest.raises(MailParseError, match="one JSON object a line"):
+        read_all(path)
+
+
+def test_unreadable_folder_is_reported_and_the_rest_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, "a/1", MESSAGE)
+    write(tmp_path, "b/1", MESSAGE)
+    scan = os.scandir
+
+    def refuse(folder: Path) -> object:
+        if folder.name == "a":
+            raise PermissionError(13, "Permission denied")
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    refused, right = read_all(tmp_path)
+    assert "cannot be read" in str(refused.error)
+    assert right.error is None
+
+
 def test_missing_path_and_empty_file(tmp_path: Path) -> None:
     with pytest.raises(MailParseError, match="No such file"):
         read_all(tmp_path / "none")
