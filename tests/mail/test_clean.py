@@ -25,7 +25,7 @@ def body(read: Read, text: str, headers: str = "") -> str:
         "My boss wrote: you must cancel the contract today.",
         "Order list:\n- two chairs\n- one table\n\nDeliver on Monday.",
         "The total was 5 -- not 6 -- as stated.",
-        "Changes:\n\n-------------\nComment by bob@example.com\nThe build still fails when the file is not there.",
+        "Changes:\n\n-------------\nComment by bob@example.com\nThe build fails when the file is not there.",
         "Sources:\n\n[1] http://example.com/a\n[2] http://example.com/b",
         "Best regards\nI wrote this on my way to the shop, and now the lamp does not work.",
         "On Monday I wrote to you about the invoice.\nNothing happened.",
