@@ -44,7 +44,9 @@ class Retriever:
     def top_k(self, query: Vector) -> tuple[NDArray[np.intp], Vector]:
         """The nearest labels' positions and cosines, best first; equal cosines keep the labels' order."""
         # Not every encoder normalises; dividing by the query's length makes these cosines all the same.
-        similarities = self._vectors @ (query / np.maximum(np.linalg.norm(query), 1e-12))  # (n,)
+        unit = query / np.maximum(np.linalg.norm(query), np.float32(1e-12))
+        # Not `@`: BLAS would start threads of its own, which fight with the emails side by side.
+        similarities = np.vecdot(self._vectors, unit)  # (n, d), (d,) → (n,)
         if self._top_k < len(similarities):
             nearest = np.argpartition(-similarities, self._top_k - 1)[: self._top_k]
             nearest.sort()  # so that the stable sort below breaks ties by the labels' order

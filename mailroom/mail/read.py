@@ -50,7 +50,7 @@ def _read_mail(message: Message, limits: MailSettings) -> ReadEmail:
     warnings = list(parsed.warnings)
     if message.cut:
         warnings.insert(0, f"message was cut at {limits.max_message_bytes} bytes")
-    lines, body, cut = _clean(parsed.sections, limits, warnings)
+    lines, body, cut = _clean(parsed.sections, limits)
     metadata = _mail_metadata(parsed, message.data)
     if message.cut or parsed.cut or cut:
         metadata["cut"] = True
@@ -65,13 +65,11 @@ def _read_mail(message: Message, limits: MailSettings) -> ReadEmail:
     return ReadEmail(email, None, tuple(warnings), group(lines), {})
 
 
-def _clean(
-    sections: list[Section], limits: MailSettings, warnings: list[str]
-) -> tuple[list[Line], str, bool]:
+def _clean(sections: list[Section], limits: MailSettings) -> tuple[list[Line], str, bool]:
     lines, cut = clean_sections(sections, limits.max_text_chars)
     body = kept_text(lines)
     if cut or len(body) > limits.max_text_chars:
-        warnings.append(f"text was cut at {limits.max_text_chars} characters")
+        # Marked, not warned of: no model reads that far, so a long text is nothing to act on.
         return lines, body[: limits.max_text_chars].rstrip(), True
     return lines, body, False
 
@@ -102,7 +100,7 @@ def _read_row(message: Message, limits: MailSettings) -> ReadEmail:
         source = source[: limits.max_decoded_bytes]
         warnings.append(f"text was cut at {limits.max_decoded_bytes} bytes")
     section = Section(plain_to_lines(source), sender=_as_text(metadata.get("from")), subject=subject)
-    lines, body, cut = _clean([section], limits, warnings)
+    lines, body, cut = _clean([section], limits)
     if cut or warnings:
         metadata["cut"] = True
     email = Email(

@@ -42,6 +42,7 @@ _LEAD = re.compile(
 )
 _ORNAMENTS = " .,:|-<>[]()*•»"
 _BOILERPLATE_CHARS = 200
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 
 @dataclass(slots=True)
@@ -266,6 +267,17 @@ def _is_disclaimer(paragraph: str, *, late: bool) -> bool:
     return len(set(_WEAK.findall(paragraph))) >= 3
 
 
+def _is_mostly_boilerplate(words: str) -> bool:
+    """Whether the sentences of a line that are boilerplate outweigh the others, which may be the message."""
+    boilerplate = others = 0
+    for sentence in _SENTENCE_END.split(words):
+        if _BOILERPLATE.search(sentence):
+            boilerplate += len(sentence)
+        else:
+            others += len(sentence)
+    return boilerplate > others
+
+
 def _is_boilerplate(line: str, bulk: bool) -> bool:
     """Whether no person typed this line; "please unsubscribe me" is a request, not boilerplate."""
     if len(line) > _BOILERPLATE_CHARS:
@@ -275,7 +287,7 @@ def _is_boilerplate(line: str, bulk: bool) -> bool:
     if not found or _FIRST_PERSON.search(words.replace("add us to", "")):
         return False
     if bulk:
-        return True
+        return _is_mostly_boilerplate(words)
     without_url = _URL.sub("", words)
     rest = _LEAD.sub("", without_url.strip(_ORNAMENTS)).strip(_ORNAMENTS)
     return rest == found[0] or (without_url != words and len(without_url.split()) <= 10)

@@ -178,3 +178,15 @@ def test_json_body_is_cleaned_and_label_kept(limits: MailSettings) -> None:
     assert (result.label, result.record) == ("x", {"path": ["a", "b"]})
     assert result.email.received_at is not None
     assert result.email.received_at.isoformat() == "2024-01-02T01:04:05+00:00"
+
+
+def test_an_automatic_answer_keeps_what_it_says_beside_its_boilerplate() -> None:
+    raw = (
+        b"From: robot@example.org\nSubject: Received\nPrecedence: bulk\n\n"
+        b"Your enquiry 7729 will be answered within 3 days. Please do not reply to this message."
+        b"\n\nUnsubscribe | manage preferences\n"
+    )
+    message = Message("test", "rfc822", raw, len(raw), False, None)
+    body = read_email(message, MailSettings()).email.body
+    assert "answered within 3 days" in body
+    assert "Unsubscribe" not in body
