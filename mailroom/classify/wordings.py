@@ -1,8 +1,8 @@
 """Label → the texts that the models read for it.
 
 A label is described in several ways: its name, its place in the tree, a sentence, examples. Retrieval
-averages the vectors of these; on the training parts of five label trees the average of name and path beats
-either of them (docs/experiments.md). A cross-encoder reads one text: `competitor_text`.
+averages the vectors of these: on the training parts of five label trees the average beats each wording by
+itself (docs/experiments.md). A cross-encoder reads one text: `competitor_text`.
 """
 
 from mailroom.taxonomy import PATH_SEPARATOR, Label, Taxonomy, display_name
@@ -17,6 +17,7 @@ def wordings(label: Label, taxonomy: Taxonomy) -> tuple[tuple[str, ...], ...]:
         (display_name(label, taxonomy),),
         (PATH_SEPARATOR.join(label.path),),
         (label.description,),
+        (competitor_text(label, taxonomy),),
         label.examples,
         label.aliases,
     )

@@ -27,12 +27,13 @@ def tree(tmp_path: Path) -> Taxonomy:
     return load_taxonomy(path)
 
 
-def test_a_label_is_read_by_name_path_description_examples_and_aliases(tmp_path: Path) -> None:
+def test_a_label_is_read_by_name_path_description_both_together_examples_and_aliases(tmp_path: Path) -> None:
     taxonomy = tree(tmp_path)
     assert wordings(taxonomy["refund"], taxonomy) == (
         ("Refund",),
         ("billing > Refund",),
         ("Money back for a payment.",),
+        ("Refund: Money back for a payment.",),
         ("where is my money", "pay me back"),
         ("reimbursement",),
     )
