@@ -1,31 +1,44 @@
-"""The tree of commands, the options that all share, and errors → exit codes (1 failure, 2 usage)."""
+"""The tree of commands, the options that all share, and errors → exit codes.
 
+0 done, 1 failure, 2 usage, 130 interrupted (143 where it was SIGTERM, 141 where the reader went away).
+"""
+
+import contextlib
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import typer
 
 from mailroom import __version__
 from mailroom.cli import classify, evaluate, init, log, show, taxonomy
 from mailroom.cli.context import Context
+from mailroom.cli.tables import visible
 from mailroom.errors import MailroomError
+
+EXAMPLE = """\b
+Example:  mailroom init desk --taxonomy labels.yaml
+          mailroom -w desk classify inbox.mbox"""
+
+# typer has brought click as a package of its own or inside itself; the base class is the same by descent.
+ClickException = cast(type[Exception], typer.BadParameter.__mro__[2])
 
 app = typer.Typer(
     name="mailroom",
     help="Every email to the one right desk: exactly one label of your taxonomy on every email.",
-    epilog="Example:  mailroom init desk --taxonomy labels.yaml; mailroom -w desk classify inbox.mbox",
+    epilog=EXAMPLE,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
+    rich_markup_mode=None,
 )
-app.command("init")(init.init)
+app.command("init", short_help="Make a workspace from a taxonomy.")(init.init)
 app.command("classify")(classify.classify)
-app.command("evaluate")(evaluate.evaluate)
-app.command("show")(show.show)
+app.command("evaluate", short_help="Measure the workspace on labelled emails.")(evaluate.evaluate)
+app.command("show", short_help="Print what is kept of a message, and what is not.")(show.show)
 app.command("log")(log.log)
 app.add_typer(taxonomy.app, name="taxonomy")
 
@@ -58,17 +71,62 @@ def options(
     context.obj = Context(workspace)
 
 
-def main() -> None:
-    """Run one command; a MailroomError becomes one line on stderr and exit code 1."""
-    # A reader that stops early (`| head`) ends the run quietly, as it does for every Unix filter.
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command, by default the process's own, and exit; an error is one line on stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the terminal's encoding lacks is shown by its code, and is no reason to stop.
+        with contextlib.suppress(AttributeError):
+            cast(Any, stream).reconfigure(errors="backslashreplace")
+    sys.exit(_exit_code(sys.argv[1:] if arguments is None else list(arguments)))
+
+
+def _exit_code(arguments: list[str]) -> int:
     try:
-        app()
+        _run(arguments)
+    except typer.Exit as exc:
+        return exc.exit_code
+    except ClickException as exc:
+        return _explain_usage(exc)
     except MailroomError as exc:
-        print(f"mailroom: {exc}", file=sys.stderr)
-        sys.exit(1)
+        _say(str(exc))
+        return 1
     except KeyboardInterrupt:
-        print("mailroom: interrupted", file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)
+        _say("interrupted")
+        return 128 + signal.SIGINT
     except BrokenPipeError:
+        # A reader that stops early (`| head`) ends the run quietly, as it does for every Unix filter.
+        _drop_stdout()
+        return 128 + signal.SIGPIPE
+    except OSError as exc:
+        _drop_stdout()
+        place = exc.filename or "standard output"
+        _say(f"{place}: cannot be read or written: {exc.strerror}; check it and the space on its disk")
+        return 1
+    return 0
+
+
+def _run(arguments: list[str]) -> None:
+    command = typer.main.get_command(app)
+    with command.make_context("mailroom", arguments) as context:
+        command.invoke(context)
+    sys.stdout.flush()
+
+
+def _explain_usage(exc: Any) -> int:
+    message = exc.format_message().rstrip(".")
+    if "\n" in message:  # no command at all: the help is the answer
+        print(message, file=sys.stderr)
+    else:
+        command = exc.ctx.command_path if exc.ctx is not None else "mailroom"
+        _say(f"{message}; `{command} --help` shows what it takes")
+    return int(exc.exit_code)
+
+
+def _say(message: str) -> None:
+    print(f"mailroom: {visible(message)}", file=sys.stderr)
+
+
+def _drop_stdout() -> None:
+    """Keep the interpreter from flushing at its end what nobody can take any more."""
+    with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(128 + signal.SIGPIPE)

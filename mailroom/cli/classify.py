@@ -6,12 +6,13 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Literal
+from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from mailroom.cli.context import Context, output, stderr_console, to_json_line
+from mailroom.cli.context import Context, output, say, stderr_console, to_json_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,9 +31,7 @@ def classify(
     context: typer.Context,
     paths: Annotated[
         list[Path],
-        typer.Argument(
-            metavar="PATH...", help="mbox, Maildir, .eml, .jsonl, a folder of messages; - is stdin."
-        ),
+        typer.Argument(metavar="PATH", help="mbox, Maildir, .eml, .jsonl, a folder of messages; - is stdin."),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON record a prediction.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values with a header.")] = False,
@@ -46,7 +45,8 @@ def classify(
         bool, typer.Option("--again", help="Classify emails that have a prediction, too.")
     ] = False,
     threads: Annotated[
-        int | None, typer.Option(min=1, max=1024, help="Emails side by side; else the workspace's setting.")
+        int | None,
+        typer.Option(metavar="N", min=1, max=1024, help="Emails side by side; else the workspace's setting."),
     ] = None,
 ) -> None:
     """Put one label on every email of the given mailboxes.
@@ -60,10 +60,14 @@ def classify(
     settings: Context = context.obj
     with settings.open_workspace() as workspace:
         run = workspace.classification_run(threads=threads, again=again)
-        _warn(workspace.notices())
+        console = stderr_console()
+        for notice in workspace.notices():
+            say(console, notice)
         with output(target, append=True) as stream:
-            writer = _writer(stream, "json" if as_json else "csv" if as_csv else "table", target)
-            _drive(run, [_source(path) for path in paths], writer, stream)
+            writer = _writer(stream, "json" if as_json else "csv" if as_csv else "table")
+            caught = _drive(run, [_source(path) for path in paths], writer, stream, console)
+    if caught:
+        raise typer.Exit(128 + caught)
     if run.tally.failed:
         raise typer.Exit(1)
 
@@ -72,39 +76,61 @@ def _source(path: Path) -> Path | Literal["-"]:
     return "-" if str(path) == "-" else path
 
 
-def _warn(notices: list[str]) -> None:
-    for notice in notices:
-        print(f"mailroom: {notice}", file=sys.stderr)
-
-
 def _drive(
     run: "ClassificationRun",
     paths: list[Path | Literal["-"]],
     write: Callable[["Outcome"], None],
     stream: IO[str],
-) -> None:
-    console = stderr_console()
+    console: "Console",
+) -> int:
+    """Write every outcome; returns the signal that stopped the run, or 0."""
     started = time.monotonic()
+    with _stop_on_signals(run) as caught:
+        try:
+            for batch in _with_progress(run, paths, console):
+                for outcome in batch:
+                    _write_outcome(outcome, write, console)
+                stream.flush()
+        finally:
+            if caught:
+                say(console, "stopped; the same command goes on from here")
+            _summarise(run, time.monotonic() - started, console)
+    return caught[0] if caught else 0
+
+
+@contextmanager
+def _stop_on_signals(run: "ClassificationRun") -> Iterator[list[int]]:
+    """The first Ctrl-C (or SIGTERM) lets the emails under way end; the second stops at once."""
+    caught: list[int] = []
+
+    def stop(number: int, _frame: object) -> None:
+        caught.append(number)
+        signal.signal(number, previous[number])
+        run.stop()
+
+    previous: dict[int, Any] = {
+        number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    for number, handler in previous.items():
+        # A shell starts background jobs with SIGINT ignored, and so it stays.
+        if handler not in (signal.SIG_IGN, None):
+            signal.signal(number, stop)
     try:
-        for batch in _with_progress(run, paths, console):
-            for outcome in batch:
-                if outcome.error is not None:
-                    console.print(f"mailroom: {outcome.error}", style="red", markup=False)
-                _print_warnings(outcome, console)
-                if outcome.prediction is not None:
-                    write(outcome)
-            stream.flush()
-    except KeyboardInterrupt:
-        console.print("Stopped. The same command goes on from here.")
-        raise typer.Exit(128 + signal.SIGINT) from None
+        yield caught
     finally:
-        _summarise(run, time.monotonic() - started, console)
+        for number, handler in previous.items():
+            if handler is not None:
+                signal.signal(number, handler)
 
 
-def _print_warnings(outcome: "Outcome", console: "Console") -> None:
-    if outcome.read is not None and outcome.prediction is not None:
-        for warning in outcome.read.warnings:
-            console.print(f"mailroom: {outcome.message.origin}: {warning}", style="yellow", markup=False)
+def _write_outcome(outcome: "Outcome", write: Callable[["Outcome"], None], console: "Console") -> None:
+    if outcome.error is not None:
+        say(console, outcome.error, "red")
+    if outcome.prediction is None:
+        return
+    for warning in outcome.read.warnings if outcome.read is not None else ():
+        say(console, f"{outcome.message.origin}: {warning}", "yellow")
+    write(outcome)
 
 
 def _with_progress(
@@ -125,23 +151,25 @@ def _with_progress(
 
 def _summarise(run: "ClassificationRun", seconds: float, console: "Console") -> None:
     tally = run.tally
-    parts = [f"{tally.classified:,} classified", f"{tally.for_review:,} of them for review"]
+    parts = [f"{tally.classified:,} classified"]
+    if tally.classified:
+        parts[0] += f" ({tally.for_review:,} for review)"
     if tally.skipped:
         parts.append(f"{tally.skipped:,} already in the log (--again redoes them)")
     if tally.failed:
         parts.append(f"{tally.failed:,} could not be read")
     rate = f"{tally.classified / max(seconds, 1e-9):,.1f} emails/s" if tally.classified else "nothing new"
-    console.print(f"{tally.seen:,} emails in {seconds:,.1f} s: {', '.join(parts)}; {rate}", markup=False)
+    emails = "1 email" if tally.seen == 1 else f"{tally.seen:,} emails"
+    summary = f"{emails} in {seconds:,.1f} s: {', '.join(parts)}; {rate}"
+    console.print(summary, markup=False, soft_wrap=True)
 
 
-def _writer(
-    stream: IO[str], form: Literal["json", "csv", "table"], target: Path | None
-) -> Callable[["Outcome"], None]:
+def _writer(stream: IO[str], form: Literal["json", "csv", "table"]) -> Callable[["Outcome"], None]:
     if form == "json":
         return lambda outcome: print(to_json_line(_prediction(outcome).to_dict()), file=stream)
     if form == "csv":
         rows = csv.DictWriter(stream, CSV_FIELDS, extrasaction="ignore")
-        if target is None or stream.tell() == 0:
+        if not _is_continued(stream):
             rows.writeheader()
         return lambda outcome: rows.writerow(csv_row(_prediction(outcome)))
     from mailroom.cli.tables import prediction_rows
@@ -150,6 +178,10 @@ def _writer(
     return lambda outcome: print(
         row(_prediction(outcome), outcome.email.subject if outcome.email else ""), file=stream
     )
+
+
+def _is_continued(stream: IO[str]) -> bool:
+    return stream is not sys.stdout and stream.seekable() and stream.tell() > 0
 
 
 def _prediction(outcome: "Outcome") -> "Prediction":

@@ -1,14 +1,17 @@
 """What the commands share: the chosen workspace, the two consoles, and the place where data goes."""
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mailroom.cli.tables import visible
 from mailroom.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,12 +29,12 @@ class Context:
 
     workspace: Path | None
 
-    def open_workspace(self) -> "Workspace":
+    def open_workspace(self, read_only: bool = False) -> "Workspace":
         """The workspace that the options, the environment or the current folder name."""
         from mailroom.config import find_workspace
         from mailroom.workspace import Workspace
 
-        return Workspace.open(find_workspace(self.workspace))
+        return Workspace.open(find_workspace(self.workspace), read_only)
 
     def settings(self) -> "Settings":
         """The settings of the workspace, or the defaults where there is none and none was named."""
@@ -65,15 +68,33 @@ def to_json_line(record: Any) -> str:
     return line
 
 
+def say(console: "Console", message: str, style: str | None = None) -> None:
+    """One message on stderr: as long as it is, beside a progress bar where there is one."""
+    console.print(f"mailroom: {visible(message)}", style=style, markup=False, soft_wrap=True)
+
+
 @contextmanager
 def output(path: Path | None, append: bool = False) -> Iterator[IO[str]]:
     """Standard output, or the file that `-o` names; ConfigError when that cannot be written."""
     if path is None or str(path) == "-":
-        yield typer.get_text_stream("stdout", encoding="utf-8")
+        if isinstance(sys.stdout, TextIOWrapper) and not sys.stdout.isatty():
+            sys.stdout.reconfigure(encoding="utf-8")
+        with _writing("standard output"):
+            yield sys.stdout
+            sys.stdout.flush()
         return
-    try:
-        file = path.open("a" if append else "w", encoding="utf-8", newline="")
-    except OSError as exc:
-        raise ConfigError(f"{path}: cannot be written: {exc.strerror}; name another file with -o") from exc
-    with file:
+    with _writing(str(path)), path.open("a" if append else "w", encoding="utf-8", newline="") as file:
         yield file
+
+
+@contextmanager
+def _writing(place: str) -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as exc:
+        raise ConfigError(
+            f"{place}: cannot be written: {exc.strerror}; choose another place with -o. "
+            "What was decided is in the log, and `mailroom log` exports it"
+        ) from exc

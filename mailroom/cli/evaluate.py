@@ -1,14 +1,14 @@
 """`mailroom evaluate`: labelled emails → figures."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mailroom.cli.context import AsJson, Context, stderr_console, stdout_console, to_json_line
+from mailroom.cli.context import AsJson, Context, say, stderr_console, stdout_console, to_json_line
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from mailroom.evaluate.report import Evaluation
@@ -22,7 +22,8 @@ def evaluate(
     gold: Annotated[Path, typer.Argument(metavar="GOLD.jsonl", help="Rows with subject, body and label.")],
     as_json: AsJson = False,
     threads: Annotated[
-        int | None, typer.Option(min=1, max=1024, help="Emails side by side; else the workspace's setting.")
+        int | None,
+        typer.Option(metavar="N", min=1, max=1024, help="Emails side by side; else the workspace's setting."),
     ] = None,
 ) -> None:
     """Measure the workspace on labelled emails; writes nothing to the log.
@@ -36,13 +37,14 @@ def evaluate(
 
     settings: Context = context.obj
     path: Path | Literal["-"] = "-" if str(gold) == "-" else gold
-    with settings.open_workspace() as workspace:
+    console = stderr_console()
+    with settings.open_workspace(read_only=True) as workspace:
         for notice in workspace.notices():
-            print(f"mailroom: {notice}", file=sys.stderr)
+            say(console, notice)
         run = workspace.gold_run(threads)
-        with mail_progress(stderr_console(), source_size_bytes(path)) as advance:
+        with mail_progress(console, source_size_bytes(path)) as advance:
             evaluation = run.run(path, advance)
-    _report_problems(run.problems)
+    _report_problems(run.problems, console)
     if as_json:
         record = evaluation.to_dict() | {
             "left_out": len(run.problems),
@@ -53,11 +55,11 @@ def evaluate(
         _print_report(evaluation)
 
 
-def _report_problems(problems: list[str]) -> None:
+def _report_problems(problems: list[str], console: "Console") -> None:
     for problem in problems[:PROBLEMS_SHOWN]:
-        print(f"mailroom: {problem}", file=sys.stderr)
+        say(console, problem, "yellow")
     if len(problems) > PROBLEMS_SHOWN:
-        print(f"mailroom: … {len(problems):,} rows were left out in all", file=sys.stderr)
+        say(console, f"… {len(problems):,} rows were left out in all", "yellow")
 
 
 def _print_report(evaluation: "Evaluation") -> None:

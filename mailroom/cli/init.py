@@ -1,17 +1,17 @@
 """`mailroom init`: a taxonomy and a base model → a workspace."""
 
-import sys
+import shlex
 import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mailroom.cli.context import stderr_console
+from mailroom.cli.context import say, stderr_console
 
 
 def init(
-    directory: Annotated[Path, typer.Argument(metavar="[DIR]", help="The folder to make.")] = Path(),
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to make.")] = Path(),
     taxonomy: Annotated[
         Path,
         typer.Option("--taxonomy", metavar="FILE", help="The label tree: YAML, JSON or CSV."),
@@ -39,10 +39,10 @@ def init(
         )
     with workspace:
         for notice in workspace.notices():
-            print(f"mailroom: {notice}", file=sys.stderr)
+            say(console, notice)
         labels = len(workspace.taxonomy.assignable)
         typer.echo(
             f"{workspace.root}: {labels:,} labels, model {workspace.version.id} ({workspace.precision()}), "
             f"made in {time.monotonic() - started:.1f} s"
         )
-        typer.echo(f"Next:  mailroom --workspace {directory} classify MAILBOX")
+        typer.echo(f"Next:  mailroom --workspace {shlex.quote(str(directory))} classify MAILBOX")

@@ -36,7 +36,8 @@ def log(
     email: Annotated[str | None, typer.Option(metavar="ID", help="About the email with this id.")] = None,
     subject: Annotated[str | None, typer.Option(metavar="TEXT", help="Subject contains this text.")] = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", "-n", min=1, help=f"Rows at most; {ROWS_SHOWN} for the table.")
+        int | None,
+        typer.Option("--limit", "-n", metavar="N", min=1, help=f"Rows at most; {ROWS_SHOWN} for the table."),
     ] = None,
     oldest_first: Annotated[bool, typer.Option("--oldest-first", help="Else the newest come first.")] = False,
     as_json: Annotated[
@@ -51,7 +52,7 @@ def log(
 ) -> None:
     """List, filter and export predictions.
 
-    Example:  mailroom log --review --margin-below 0.1 --csv -o look-at-these.csv
+    Example:  mailroom log --review --margin-below 0.1 --csv -o unsure.csv
     """
     from mailroom.store.log_query import LogFilter
 
@@ -71,7 +72,7 @@ def log(
         limit=limit if limit or as_json or as_csv else ROWS_SHOWN,
         newest_first=not oldest_first,
     )
-    with settings.open_workspace() as workspace, output(target) as stream:
+    with settings.open_workspace(read_only=True) as workspace, output(target) as stream:
         if label is not None:
             wanted = _with_known_label(wanted, workspace.taxonomy.resolve(label))
         rows = workspace.log.query(wanted)
@@ -146,4 +147,4 @@ def _say_what_is_left(count: int, wanted: "LogFilter") -> None:
         raise ConfigError("a table has a limit")
     shown = min(count, wanted.limit)
     more = f"; {count - shown:,} more fit (--limit, --json or --csv show them)" if count > shown else ""
-    stderr_console().print(f"{shown:,} predictions{more}", markup=False)
+    stderr_console().print(f"{shown:,} predictions{more}", markup=False, soft_wrap=True)

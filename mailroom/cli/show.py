@@ -14,7 +14,10 @@ def show(
     context: typer.Context,
     path: Annotated[Path, typer.Argument(metavar="FILE", help="A message or a mailbox; - is stdin.")],
     number: Annotated[
-        int, typer.Option("--number", "-n", min=1, help="Which message of a mailbox, counted from 1.")
+        int,
+        typer.Option(
+            "--number", "-n", metavar="N", min=1, help="Which message of a mailbox, counted from 1."
+        ),
     ] = 1,
     as_json: AsJson = False,
 ) -> None:
@@ -22,16 +25,16 @@ def show(
 
     Example:  mailroom show inbox.mbox --number 17
     """
+    from mailroom.mail.read import read_email
     from mailroom.mail.show import render, to_dict
     from mailroom.mail.sources import iter_messages
-    from mailroom.workspace.classification import read_or_raise
 
     settings: Context = context.obj
     limits = settings.settings().mail
     message = next(islice(iter_messages("-" if str(path) == "-" else path, limits), number - 1, None), None)
     if message is None:
         raise ConfigError(f"{path}: expected at least {number} message(s); choose a smaller --number")
-    read = read_or_raise(message, limits)
+    read = read_email(message, limits)
     if as_json:
         typer.echo(to_json_line(to_dict(read)))
     else:

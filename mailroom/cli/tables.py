@@ -40,6 +40,13 @@ def printable(text: str) -> str:
     return " ".join(kept.split())
 
 
+def visible(text: str) -> str:
+    """Text whose line breaks stay and whose other control characters are shown by their codes."""
+    return "".join(
+        char if char == "\n" or unicodedata.category(char)[0] != "C" else ascii(char)[1:-1] for char in text
+    )
+
+
 def fit(text: str, width: int, keep_end: bool = False) -> str:
     """`text` in exactly `width` terminal cells: padded, or cut with an ellipsis at one end."""
     cells = [_cells(char) for char in text]

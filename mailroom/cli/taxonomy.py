@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Check or draw a label tree.", no_args_is_help=True)
 
 TaxonomyFile = Annotated[
-    Path | None, typer.Argument(metavar="[FILE]", help="A taxonomy file; else the workspace's own.")
+    Path | None, typer.Argument(metavar="FILE", help="A taxonomy file; else the workspace's own.")
 ]
 
 
-@app.command("check")
+@app.command("check", short_help="Find what is wrong or unclear in a label tree.")
 def check_command(context: typer.Context, file: TaxonomyFile = None, as_json: AsJson = False) -> None:
     """Find duplicates, cycles, unknown overlaps, and labels that the embedder cannot tell apart.
 
@@ -43,7 +43,7 @@ def check_command(context: typer.Context, file: TaxonomyFile = None, as_json: As
         raise typer.Exit(1)
 
 
-@app.command("tree")
+@app.command("tree", short_help="Draw a label tree.")
 def tree(context: typer.Context, file: TaxonomyFile = None) -> None:
     """Draw the tree, in a workspace with the number of predictions of each label.
 
@@ -55,7 +55,7 @@ def tree(context: typer.Context, file: TaxonomyFile = None) -> None:
     if file is not None:
         stdout_console().print(render_tree(load_taxonomy(file)))
         return
-    with settings.open_workspace() as workspace:
+    with settings.open_workspace(read_only=True) as workspace:
         stdout_console().print(render_tree(workspace.taxonomy, workspace.log.count_by_label()))
 
 

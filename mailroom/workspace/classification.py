@@ -8,12 +8,13 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Literal
 
 from mailroom.classify.classifier import Classifier
 from mailroom.classify.stream import Outcome, Steps, answer
-from mailroom.config import MailSettings, Settings
+from mailroom.config import Settings
 from mailroom.errors import MailParseError
 from mailroom.mail.read import ReadEmail, read_email
 from mailroom.mail.sources import Message, iter_messages
@@ -65,14 +66,28 @@ class ClassificationRun:
         self._classifier, self._log, self._settings = classifier, log, settings
         self._threads, self._again = threads, again
         self._seen: OrderedDict[str, str] = OrderedDict()
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Take no further message: what is under way is finished and handed on, then the run ends."""
+        self._stopped = True
 
     def outcomes(self, paths: Sequence[Path | Literal["-"]]) -> Iterator[list[Outcome]]:
-        """Outcomes of every message in order, in batches; predictions in a batch are durable."""
+        """Outcomes of every message in order, in batches; predictions in a batch are durable.
+
+        A path that cannot be used at all is one outcome with an error, and the next path follows.
+        """
         for path in paths:
-            messages = iter_messages(path, self._settings.mail)
+            messages = takewhile(lambda _: not self._stopped, self._messages(path))
             steps = Steps(self._read, self._admit, self._classifier.classify)
             with closing(answer(messages, steps, self._threads)) as stream:
                 yield from self._committed(stream)
+
+    def _messages(self, path: Path | Literal["-"]) -> Iterator[Message]:
+        try:
+            yield from iter_messages(path, self._settings.mail)
+        except MailParseError as exc:
+            yield Message(str(path), "rfc822", b"", 0, False, str(exc))
 
     def _committed(self, stream: Iterator[Outcome]) -> Iterator[list[Outcome]]:
         limits = self._settings.store
@@ -86,8 +101,9 @@ class ClassificationRun:
                     yield self._commit(full)
                     deadline = time.monotonic() + limits.commit_every_ms / 1000
         except (Exception, KeyboardInterrupt):
-            # What was decided before the run was stopped is kept: nobody pays for it twice.
-            self._commit(batch)
+            # What was decided before the run broke off is kept and handed on: nobody pays for it twice.
+            if batch:
+                yield self._commit(batch)
             raise
         if batch:
             yield self._commit(batch)
@@ -105,7 +121,7 @@ class ClassificationRun:
         return batch
 
     def _read(self, message: Message) -> ReadEmail:
-        return read_or_raise(message, self._settings.mail)
+        return read_email(message, self._settings.mail)
 
     def _admit(self, batch: Sequence[ReadEmail]) -> list[Email | None]:
         emails = [read.email for read in batch]
@@ -128,10 +144,3 @@ class ClassificationRun:
         self._seen[email_id] = content
         if len(self._seen) > REMEMBERED:
             self._seen.popitem(last=False)
-
-
-def read_or_raise(message: Message, limits: MailSettings) -> ReadEmail:
-    """Parse and clean one message; MailParseError where its source could not give it whole."""
-    if message.error is not None:
-        raise MailParseError(f"{message.origin}: {message.error}")
-    return read_email(message, limits)

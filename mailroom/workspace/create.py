@@ -1,7 +1,7 @@
 """A taxonomy and base models → a workspace.
 
-mailroom.toml is written last: a folder without it is no workspace, so an `init` that was killed can be run
-again.
+taxonomy.yaml and mailroom.toml are written last: a folder without the latter is no workspace, so an `init`
+that was killed can be run again, with another taxonomy as well.
 """
 
 import getpass
@@ -46,17 +46,18 @@ def create_workspace(
     _check_folder(root)
     progress("reading the taxonomy")
     taxonomy = load_taxonomy(taxonomy_file)
+    _check_taxonomy_in(root, taxonomy_file, taxonomy)
     progress("opening the base models")
     sources = _resolve(bi_encoder, cross_encoder)
     try:
         root.mkdir(parents=True, exist_ok=True)
         root = root.resolve()
-        _write_taxonomy(root, taxonomy_file, taxonomy)
         version = make_version(root / MODELS, sources, taxonomy, progress)
         progress("opening the prediction log")
         with open_database(url_in_folder(Settings().store.url, root)) as database:
-            PromotionLog(database).promote(version.id, getpass.getuser(), "made by init")
+            PromotionLog(database).promote(version.id, _user(), "made by init")
         progress("writing the settings")
+        _write_taxonomy(root, taxonomy_file, taxonomy)
         values = {"models.bi_encoder": bi_encoder, "models.cross_encoder": cross_encoder}
         _write_atomically(root / CONFIG_NAME, render_toml(values))
     except OSError as exc:
@@ -115,12 +116,25 @@ def _resolve(bi_encoder: str, cross_encoder: str) -> dict[str, tuple[str, Path]]
     return sources
 
 
+def _check_taxonomy_in(root: Path, source: Path, taxonomy: Taxonomy) -> None:
+    """Somebody's own taxonomy.yaml is never written over; said before the export, too."""
+    target = root / Settings().taxonomy
+    if target.exists() and load_taxonomy(target).revision != taxonomy.revision:
+        raise ConfigError(f"{target}: exists and differs from {source}; remove one of the two")
+
+
+def _user() -> str:
+    """Who runs this; a container's user often has a number and no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
 def _write_taxonomy(root: Path, source: Path, taxonomy: Taxonomy) -> None:
     """Keep a YAML file as its author wrote it, comments and all; bring JSON and CSV into that form."""
     target = root / Settings().taxonomy
     if target.exists():
-        if load_taxonomy(target).revision != taxonomy.revision:
-            raise ConfigError(f"{target}: exists and differs from {source}; remove one of the two")
         return
     text = source.read_text(encoding="utf-8-sig")
     _write_atomically(target, text if _is_yaml(text) else to_yaml(taxonomy))

@@ -13,11 +13,10 @@ from mailroom.config import MailSettings
 from mailroom.errors import DataError
 from mailroom.evaluate.metrics import Judged
 from mailroom.evaluate.report import Evaluation, evaluate
-from mailroom.mail.read import ReadEmail
+from mailroom.mail.read import ReadEmail, read_email
 from mailroom.mail.sources import Message, iter_messages
 from mailroom.records import Candidate, Email
 from mailroom.taxonomy import Taxonomy
-from mailroom.workspace.classification import read_or_raise
 
 
 @dataclass(slots=True)
@@ -33,9 +32,7 @@ class GoldRun:
 
     def run(self, path: Path | Literal["-"], advance: Callable[[int, int], None]) -> Evaluation:
         """Judge every row of a labelled file; DataError where no row could be used."""
-        steps = Steps(
-            lambda message: read_or_raise(message, self.limits), self._admit, self.classifier.classify
-        )
+        steps = Steps(lambda message: read_email(message, self.limits), self._admit, self.classifier.classify)
         messages = iter_messages(path, self.limits)
         # Models are loaded lazily by the first answer of a process; the clock starts at the first message.
         first = next(messages, None)

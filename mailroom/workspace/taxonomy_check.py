@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mailroom.classify.wordings import wordings
-from mailroom.config import CONFIG_NAME, find_workspace
+from mailroom.config import find_workspace
 from mailroom.errors import ConfigError
 from mailroom.taxonomy import Problem, Taxonomy, check, find_indistinguishable, load_taxonomy
 from mailroom.workspace.workspace import Workspace, encode_labels
@@ -39,7 +39,7 @@ def _workspace(explicit: Path | None, required: bool) -> Workspace | None:
         if required or explicit is not None:
             raise
         return None
-    return Workspace.open(root) if (root / CONFIG_NAME).exists() else None
+    return Workspace.open(root, read_only=True)
 
 
 def _too_close(taxonomy: Taxonomy, workspace: Workspace) -> list[Problem]:

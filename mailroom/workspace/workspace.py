@@ -39,15 +39,19 @@ MODELS = "models"
 class Workspace:
     """One workspace folder; use it as a context manager so that its log is closed."""
 
-    def __init__(self, root: Path, settings: Settings) -> None:
+    def __init__(self, root: Path, settings: Settings, read_only: bool = False) -> None:
         self.root = root
         self.settings = settings
+        self._read_only = read_only
         self._database: Database | None = None
 
     @classmethod
-    def open(cls, root: Path) -> "Workspace":
-        """Read the settings of a workspace folder; ConfigError where it is none."""
-        return cls(root, load_settings(root / CONFIG_NAME))
+    def open(cls, root: Path, read_only: bool = False) -> "Workspace":
+        """Read the settings of a workspace folder; ConfigError where it is none.
+
+        `read_only` leaves the database as it is, and works where nothing can be written.
+        """
+        return cls(root, load_settings(root / CONFIG_NAME), read_only)
 
     def __enter__(self) -> Self:
         return self
@@ -65,8 +69,9 @@ class Workspace:
 
     @cached_property
     def database(self) -> Database:
-        """The workspace's database, made or brought up to date when it is opened."""
-        self._database = open_database(url_in_folder(self.settings.store.url, self.root))
+        """The workspace's database, made or brought up to date when it is opened to be written."""
+        url = url_in_folder(self.settings.store.url, self.root)
+        self._database = open_database(url, read_only=self._read_only)
         return self._database
 
     @cached_property
@@ -85,8 +90,8 @@ class Workspace:
         current = self.promotions.current()
         if current is None:
             raise ModelError(
-                f"{self.root}: expected a current model version, found none in the store; make a new workspace "
-                "with `mailroom init`"
+                f"{self.root}: expected a current model version, found none in the store; make a new "
+                "workspace with `mailroom init`"
             )
         return load_version(self.root / MODELS / current)
 
@@ -104,7 +109,7 @@ class Workspace:
     @property
     def threads(self) -> int:
         """Emails side by side: the setting, else one a core that this process may use."""
-        return self.settings.classify.threads or len(os.sched_getaffinity(0))
+        return self.settings.classify.threads or _usable_cores()
 
     def notices(self) -> list[str]:
         """What a user should know before trusting the answers."""
@@ -165,6 +170,12 @@ class Workspace:
 
     def _cross_precision(self) -> Precision | None:
         return self.precision(CROSS_ENCODER) if self.version.has_cross_encoder else None
+
+
+def _usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def encode_labels(
