@@ -126,13 +126,15 @@ class OnePassModel(nn.Module):
         """Read the emails, ids (B, T) with lengths (B,): exactly what the bi-encoder computes."""
         places = torch.arange(ids.shape[1], device=ids.device)
         mask = places[None, :] < lengths[:, None]  # (B, T)
-        attends = mask[:, None, None, :]  # (B, 1, 1, T)
+        closed = ~mask[:, None, None, :]  # (B, 1, 1, T)
         states = self._embed(ids, places.expand_as(ids))
         keys, values = [], []
         for layer in _layers(self.layers):
             query, key, value = layer.project(states)
-            context = functional.scaled_dot_product_attention(query, key, value, attn_mask=attends, scale=1.0)
-            states = layer.finish(states, context)
+            logits = query @ key.transpose(-1, -2)  # (B, H, T, T)
+            logits = logits.masked_fill(closed, torch.finfo(logits.dtype).min)
+            weights = functional.softmax(logits, dim=-1).to(value.dtype)
+            states = layer.finish(states, weights @ value)
             keys.append(key)
             values.append(value)
         pooled = self._pool(states, mask[:, None, :])[:, 0]
