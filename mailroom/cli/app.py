@@ -113,12 +113,12 @@ def _run(arguments: list[str]) -> None:
 
 
 def _explain_usage(exc: Any) -> int:
-    message = exc.format_message().rstrip(".")
+    message = exc.format_message()
     if "\n" in message:  # no command at all: the help is the answer
         print(message, file=sys.stderr)
     else:
         command = exc.ctx.command_path if exc.ctx is not None else "mailroom"
-        _say(f"{message}; `{command} --help` shows what it takes")
+        _say(f"{message} (`{command} --help` shows what it takes)")
     return int(exc.exit_code)
 
 

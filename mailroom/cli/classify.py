@@ -31,7 +31,11 @@ def classify(
     context: typer.Context,
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="PATH", help="mbox, Maildir, .eml, .jsonl, a folder of messages; - is stdin."),
+        typer.Argument(
+            metavar="PATH",
+            readable=False,
+            help="mbox, Maildir, .eml, .jsonl, a folder of messages; - is stdin.",
+        ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON record a prediction.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values with a header.")] = False,
@@ -159,6 +163,8 @@ def _summarise(run: "ClassificationRun", seconds: float, console: "Console") -> 
     if tally.failed:
         parts.append(f"{tally.failed:,} could not be read")
     rate = f"{tally.classified / max(seconds, 1e-9):,.1f} emails/s" if tally.classified else "nothing new"
+    if not tally.seen:
+        say(console, "no messages were found there")
     emails = "1 email" if tally.seen == 1 else f"{tally.seen:,} emails"
     summary = f"{emails} in {seconds:,.1f} s: {', '.join(parts)}; {rate}"
     console.print(summary, markup=False, soft_wrap=True)

@@ -83,7 +83,11 @@ def output(path: Path | None, append: bool = False) -> Iterator[IO[str]]:
             yield sys.stdout
             sys.stdout.flush()
         return
-    with _writing(str(path)), path.open("a" if append else "w", encoding="utf-8", newline="") as file:
+    try:
+        file = path.open("a" if append else "w", encoding="utf-8", newline="")
+    except OSError as exc:
+        raise ConfigError(f"{path}: cannot be written: {exc.strerror}; choose another place with -o") from exc
+    with _writing(str(path)), file:
         yield file
 
 

@@ -19,7 +19,9 @@ PROBLEMS_SHOWN = 10
 
 def evaluate(
     context: typer.Context,
-    gold: Annotated[Path, typer.Argument(metavar="GOLD.jsonl", help="Rows with subject, body and label.")],
+    gold: Annotated[
+        Path, typer.Argument(metavar="GOLD.jsonl", readable=False, help="Rows with subject, body and label.")
+    ],
     as_json: AsJson = False,
     threads: Annotated[
         int | None,

@@ -14,7 +14,7 @@ def init(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to make.")] = Path(),
     taxonomy: Annotated[
         Path,
-        typer.Option("--taxonomy", metavar="FILE", help="The label tree: YAML, JSON or CSV."),
+        typer.Option("--taxonomy", metavar="FILE", readable=False, help="The label tree: YAML, JSON or CSV."),
     ] = ...,  # type: ignore[assignment]
     bi_encoder: Annotated[
         str, typer.Option(metavar="NAME", help="`embedded`, a model directory, or a hub id.")

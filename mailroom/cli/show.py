@@ -12,7 +12,9 @@ from mailroom.errors import ConfigError
 
 def show(
     context: typer.Context,
-    path: Annotated[Path, typer.Argument(metavar="FILE", help="A message or a mailbox; - is stdin.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="FILE", readable=False, help="A message or a mailbox; - is stdin.")
+    ],
     number: Annotated[
         int,
         typer.Option(

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Check or draw a label tree.", no_args_is_help=True)
 
 TaxonomyFile = Annotated[
-    Path | None, typer.Argument(metavar="FILE", help="A taxonomy file; else the workspace's own.")
+    Path | None,
+    typer.Argument(metavar="FILE", readable=False, help="A taxonomy file; else the workspace's own."),
 ]
 
 

@@ -103,7 +103,8 @@ class Workspace:
         if wanted == "fp32":
             return "fp32"
         if wanted != "auto":
-            raise ConfigError(f"models.precision: expected auto, int8 or fp32, got {wanted!r}")
+            path = self.root / CONFIG_NAME
+            raise ConfigError(f"{path}: models.precision: expected auto, int8 or fp32, got {wanted!r}")
         return self.version.precision_of(encoder)
 
     @property

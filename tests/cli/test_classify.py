@@ -134,6 +134,13 @@ def test_a_file_that_is_no_mail_is_named_for_what_it_is(run: Run, workspace: Pat
     assert "expected mail, got a PNG image" in result.err
 
 
+def test_a_source_without_messages_is_said_to_have_none(run: Run, workspace: Path, tmp_path: Path) -> None:
+    (tmp_path / "hollow").mkdir()
+    result = run("-w", workspace, "classify", tmp_path / "hollow")
+    assert (result.code, result.out) == (0, "")
+    assert "no messages were found there" in result.err
+
+
 def test_stdin_is_read_behind_a_dash(run: Run, workspace: Path, mailbox: Path) -> None:
     result = run("-w", workspace, "classify", "-", "--json", stdin=mailbox.read_bytes())
     assert (result.code, len(result.lines)) == (0, 5)
