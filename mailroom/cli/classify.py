@@ -140,16 +140,18 @@ def _write_outcome(outcome: "Outcome", write: Callable[["Outcome"], None], conso
 def _with_progress(
     run: "ClassificationRun", paths: list[Path | Literal["-"]], console: "Console"
 ) -> Iterator[list["Outcome"]]:
-    from mailroom.cli.progress import mail_progress
+    from mailroom.cli.progress import MailProgress
     from mailroom.mail.sources import source_size_bytes
 
     sizes = [source_size_bytes(path) for path in paths]
     done_before = 0
-    with mail_progress(console, sum(size or 0 for size in sizes) if None not in sizes else None) as advance:
+    total = None if None in sizes else sum(size or 0 for size in sizes)
+    with MailProgress(console, total) as progress:
         for path, size in zip(paths, sizes, strict=True):
             for batch in run.outcomes([path]):
-                advance(done_before + batch[-1].message.position_bytes, run.tally.seen)
-                yield batch
+                progress.advance(done_before + batch[-1].message.position_bytes, run.tally.seen)
+                with progress.out_of_the_way():
+                    yield batch
             done_before += size or 0
 
 

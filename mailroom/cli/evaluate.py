@@ -34,7 +34,7 @@ def evaluate(
 
     Example:  mailroom evaluate gold.jsonl --json
     """
-    from mailroom.cli.progress import mail_progress
+    from mailroom.cli.progress import MailProgress
     from mailroom.mail.sources import source_size_bytes
 
     settings: Context = context.obj
@@ -44,8 +44,8 @@ def evaluate(
         for notice in workspace.notices():
             say(console, notice)
         run = workspace.gold_run(threads)
-        with mail_progress(console, source_size_bytes(path)) as advance:
-            evaluation = run.run(path, advance)
+        with MailProgress(console, source_size_bytes(path)) as progress:
+            evaluation = run.run(path, progress.advance)
     _report_problems(run.problems, console)
     if as_json:
         record = evaluation.to_dict() | {

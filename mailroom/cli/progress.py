@@ -1,58 +1,57 @@
 """Progress on stderr: a bar with rate and time left on a terminal, nothing in a log file."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
-@contextmanager
-def mail_progress(console: "Console", total_bytes: int | None) -> Iterator[Callable[[int, int], None]]:
-    """A function (bytes consumed, emails seen) that moves the bar; time left follows the bytes."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+class MailProgress:
+    """A bar of bytes consumed, with emails, rate and time left; nothing where stderr is no terminal."""
 
-    bar = Progress(
-        TextColumn("{task.fields[emails]:,} emails"),
-        BarColumn(),
-        TextColumn("{task.fields[rate]:,.1f}/s"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        # Rows that go to a pipe must not be caught by the bar's terminal.
-        redirect_stdout=sys.stdout.isatty(),
-        disable=not console.is_terminal,
-    )
-    with bar:
-        task = bar.add_task("", total=total_bytes, emails=0, rate=0.0)
+    def __init__(self, console: "Console", total_bytes: int | None) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-        def advance(done_bytes: int, emails: int) -> None:
-            elapsed = bar.tasks[task].elapsed or 0.0
-            bar.update(task, completed=done_bytes, emails=emails, rate=emails / elapsed if elapsed else 0.0)
+        self._bar = Progress(
+            TextColumn("{task.fields[emails]:,} emails"),
+            BarColumn(),
+            TextColumn("{task.fields[rate]:,.1f}/s"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            redirect_stdout=False,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=total_bytes, emails=0, rate=0.0)
 
-        yield advance
+    def advance(self, done_bytes: int, emails: int) -> None:
+        """Move the bar; the time left follows the bytes."""
+        elapsed = self._bar.tasks[self._task].elapsed or 0.0
+        rate = emails / elapsed if elapsed else 0.0
+        self._bar.update(self._task, completed=done_bytes, emails=emails, rate=rate)
 
+    @contextmanager
+    def out_of_the_way(self) -> Iterator[None]:
+        """Take the bar off the screen while rows are printed on the same one."""
+        if self._bar.disable or not sys.stdout.isatty():
+            yield
+            return
+        self._bar.stop()
+        yield
+        self._bar.start()
 
-@contextmanager
-def counted_progress(console: "Console", total: int | None, unit: str) -> Iterator[Callable[[int], None]]:
-    """A function (items done) that moves a bar of `total` items."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
 
-    bar = Progress(
-        TextColumn(unit),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        redirect_stdout=sys.stdout.isatty(),
-        disable=not console.is_terminal,
-    )
-    with bar:
-        task = bar.add_task("", total=total)
-        yield lambda done: bar.update(task, completed=done)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._bar.disable:
+            self._bar.stop()

@@ -1,8 +1,10 @@
+import contextlib
 import csv
 import dataclasses
 import io
 import json
 import os
+import pty
 import subprocess
 import sys
 from collections.abc import Callable
@@ -239,6 +241,32 @@ def test_a_reader_that_stops_early_ends_the_run_quietly(
     assert process.returncode == 141
     assert b"Traceback" not in err
     assert b"Broken" not in err
+
+
+def test_the_bar_and_the_rows_of_one_terminal_never_share_a_line(workspace: Path, tmp_path: Path) -> None:
+    mailbox = write_mailbox(tmp_path / "many.mbox", 300)
+    command = [sys.executable, "-m", "mailroom", "-w", str(workspace), "classify", str(mailbox)]
+    leader, follower = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
+    process = subprocess.Popen(command, stdout=follower, stderr=follower, env=environment)
+    os.close(follower)
+    screen = _read_all(leader).decode()
+    assert process.wait(timeout=60) == 0
+    assert "left" in screen
+    rows = [line for line in screen.split("\r\n") if "Parcel " in line]
+    assert len(rows) == 300
+    # What stands before the last erasure of a line is gone from the screen.
+    assert not any("left" in row.rpartition("\x1b[2K")[2] for row in rows)
+
+
+def _read_all(descriptor: int) -> bytes:
+    parts = []
+    # A terminal whose other side was closed ends with an error, not with an empty read.
+    with contextlib.suppress(OSError):
+        while part := os.read(descriptor, 65536):
+            parts.append(part)
+    os.close(descriptor)
+    return b"".join(parts)
 
 
 def test_serving_commands_never_import_torch(workspace: Path, tmp_path: Path) -> None:
