@@ -80,12 +80,12 @@ def areas(records: list[Record]) -> Table:
 
 def sample(records: list[Record]) -> Table:
     """A walk through the mailbox: every so many emails, one."""
-    table = Table("subject", "label", "probability", title="\nSome of them", title_justify="left")
-    table.columns[2].justify = "right"
+    table = Table("subject", "area", "label", "probability", title="\nSome of them", title_justify="left")
+    table.columns[3].justify = "right"
     for record in records[:: max(1, len(records) // EMAILS_SHOWN)][:EMAILS_SHOWN]:
         tone = "yellow" if record["needs_review"] else "green"
         share = f"[{tone}]{record['probability']:.0%}[/]"
-        table.add_row(subject(record), escape(" › ".join(record["path"])), share)
+        table.add_row(subject(record), escape(record["path"][0]), escape(record["path"][-1]), share)
     return table
 
 
