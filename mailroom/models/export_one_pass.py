@@ -54,6 +54,7 @@ def _serving_config(config: OnePassConfig) -> OnePassServingConfig:
         email_prompt=config.email_prompt,
         label_prompt=config.label_prompt,
         temperature=config.temperature,
+        similarity_weight=config.similarity_weight,
     )
 
 

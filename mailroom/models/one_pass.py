@@ -38,7 +38,8 @@ _MAX_CACHED_LABELS = 65_536
 class OnePassServingConfig:
     """How an email and labels become the graph's inputs, and what turns a score into a probability.
 
-    `temperature` divides the scores before the softmax over the candidates; it was fitted on held-out mail.
+    Candidates are ranked by score + `similarity_weight` × the bi-encoder's cosine; that sum is divided by
+    `temperature` before the softmax over the candidates. Both were fitted on mail that training never saw.
     """
 
     max_email_tokens: int
@@ -46,6 +47,7 @@ class OnePassServingConfig:
     email_prompt: str = ""
     label_prompt: str = ""
     temperature: float = 1.0
+    similarity_weight: float = 0.0
     kind: str = KIND
 
 
@@ -68,6 +70,11 @@ def read_serving_config(directory: Path) -> OnePassServingConfig:
     if not (np.isfinite(config.temperature) and config.temperature > 0):
         raise ModelError(
             f"{directory / CONFIG_NAME}: expected a temperature above 0, got {config.temperature!r}"
+        )
+    if not (np.isfinite(config.similarity_weight) and config.similarity_weight >= 0):
+        raise ModelError(
+            f"{directory / CONFIG_NAME}: expected a similarity_weight of at least 0, "
+            f"got {config.similarity_weight!r}"
         )
     return config
 
@@ -103,8 +110,13 @@ class OnePassCrossEncoder:
 
     @property
     def temperature(self) -> float:
-        """What the scores are divided by before the softmax over the candidates."""
+        """What the ranked sums are divided by before the softmax over the candidates."""
         return self._config.temperature
+
+    @property
+    def similarity_weight(self) -> float:
+        """How often the bi-encoder's cosine is added to a score before ranking; 0 ranks by scores alone."""
+        return self._config.similarity_weight
 
     def score(self, text: str, labels: Sequence[str]) -> NDArray[np.float32]:
         """Logits `(n,)` of the labels' texts for one email, in their order; higher fits better.

@@ -48,6 +48,7 @@ class OnePassConfig:
     email_prompt: str = ""
     label_prompt: str = ""
     temperature: float = 1.0
+    similarity_weight: float = 0.0
     encoder: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

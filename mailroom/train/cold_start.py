@@ -67,12 +67,14 @@ class Recipe:
     """Everything that decides the weights besides the data and the seed.
 
     `examples` candidate sets are drawn anew for each epoch; `email_tokens` is what is read of an email in
-    training; `similarity_weight` is the share of the bi-encoder's cosine in the final ranking.
+    training; `similarity_share` is the share of the bi-encoder's cosine in the final ranking, and
+    `temperature` what the sum is divided by for probabilities; both were chosen on sets left out.
     """
 
     examples: int = 3000
     email_tokens: int = 64
-    similarity_weight: float = 0.6
+    similarity_share: float = 0.6
+    temperature: float = 1.0
     sampling: SamplingSettings = SAMPLING
     training: TrainSettings = TRAINING
 
@@ -121,7 +123,12 @@ def build(
         public = next(item for item in PUBLIC_SETS if item.name == leave_out)
         left_out = read_label_set(data / leave_out, "train", public.path_parts)
         rows = np.random.default_rng(seed).permutation(len(left_out.texts))[:1000].tolist()
-        figures = judge(model, left_out.subset(rows), embedder, recipe.similarity_weight)
+        figures = judge(model, left_out.subset(rows), embedder, recipe.similarity_share)
+    model.config = dataclasses.replace(
+        model.config,
+        similarity_weight=_similarity_weight(model, recipe.similarity_share),
+        temperature=recipe.temperature,
+    )
     save_one_pass(model, out / "weights", base_directory, dtype=torch.float16)
     return figures
 
@@ -151,7 +158,7 @@ class Embedder:
 
 
 def judge(
-    model: OnePassModel, labels: LabelSet, embedder: Embedder, similarity_weight: float
+    model: OnePassModel, labels: LabelSet, embedder: Embedder, similarity_share: float
 ) -> RerankFigures:
     """Rerank the retrieved candidates of every text of a set that the model was not trained on.
 
@@ -169,9 +176,8 @@ def judge(
         for text, row in zip(labels.texts, order, strict=True)
     ]
     scores = np.stack([row.numpy() for row in score_examples(model, examples)])
-    scale = float(model.log_scale.detach().exp())
     nearest = np.take_along_axis(similarities, order, axis=1)
-    blended = (1 - similarity_weight) * scores + similarity_weight * scale * nearest
+    blended = scores + _similarity_weight(model, similarity_share) * nearest
     answers = [int(row.argmax()) if row.any() else None for row in hits]
     return RerankFigures(
         name=labels.name,
@@ -183,6 +189,11 @@ def judge(
         blended_top1=_top1(blended, hits),
         temperature=fit_temperature(list(blended.astype(np.float32)), answers),
     )
+
+
+def _similarity_weight(model: OnePassModel, share: float) -> float:
+    """What the cosine is multiplied with so that it has that share beside the cosine within the score."""
+    return share / (1 - share) * float(model.log_scale.detach().exp())
 
 
 def _top1(scores: np.ndarray[Any, Any], hits: np.ndarray[Any, Any]) -> float:

@@ -35,7 +35,10 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
         {"readout": "linear", "positions": "continued", "max_email_tokens": 40, "max_label_tokens": 20},
     ),
     "two-towers": ("bert", {"separate_candidate_tower": True}),
-    "prompts": ("bert", {"email_prompt": "help ", "label_prompt": "the ", "temperature": 1.5}),
+    "prompts": (
+        "bert",
+        {"email_prompt": "help ", "label_prompt": "the ", "temperature": 1.5, "similarity_weight": 12.0},
+    ),
 }
 
 
@@ -155,7 +158,8 @@ def test_the_same_question_gets_the_same_answer(exported: OnePassCrossEncoder) -
 def test_temperature_and_prompts_reach_serving(tmp_path: Path) -> None:
     make_trained(tmp_path, *VARIANTS["prompts"])
     export_one_pass(tmp_path / "weights", tmp_path / "exported")
-    assert OnePassCrossEncoder.load(tmp_path / "exported", "fp32").temperature == 1.5
+    loaded = OnePassCrossEncoder.load(tmp_path / "exported", "fp32")
+    assert (loaded.temperature, loaded.similarity_weight) == (1.5, 12.0)
     fields = json.loads((tmp_path / "exported" / "encoder.json").read_text())
     assert (fields["email_prompt"], fields["label_prompt"]) == ("help ", "the ")
 
@@ -176,7 +180,9 @@ def test_non_finite_weights_are_refused_at_export(tmp_path: Path) -> None:
         export_one_pass(tmp_path / "weights", tmp_path / "exported")
 
 
-@pytest.mark.parametrize("damage", ["kind", "temperature", "unknown", "graph", "other-graph", "missing"])
+@pytest.mark.parametrize(
+    "damage", ["kind", "temperature", "weight", "unknown", "graph", "other-graph", "missing"]
+)
 def test_a_damaged_export_is_refused(tmp_path: Path, damage: str) -> None:
     make_trained(tmp_path, "bert", {})
     folder = tmp_path / "exported"
@@ -189,9 +195,12 @@ def test_a_damaged_export_is_refused(tmp_path: Path, damage: str) -> None:
     elif damage == "missing":
         (folder / "encoder.json").unlink()
     else:
-        fields |= {"kind": {"kind": "pairwise"}, "temperature": {"temperature": 0}, "unknown": {"colour": 1}}[
-            damage
-        ]
+        fields |= {
+            "kind": {"kind": "pairwise"},
+            "temperature": {"temperature": 0},
+            "weight": {"similarity_weight": -1},
+            "unknown": {"colour": 1},
+        }[damage]
         (folder / "encoder.json").write_text(json.dumps(fields))
     with pytest.raises(ModelError):
         OnePassCrossEncoder.load(folder, "fp32")
