@@ -95,6 +95,8 @@ def _drive(
                 for outcome in batch:
                     _write_outcome(outcome, write, console)
                 stream.flush()
+            if not run.tally.seen and not caught:
+                say(console, "no messages were found there")
         finally:
             if caught:
                 say(console, "stopped; the same command goes on from here")
@@ -165,8 +167,6 @@ def _summarise(run: "ClassificationRun", seconds: float, console: "Console") -> 
     if tally.failed:
         parts.append(f"{tally.failed:,} could not be read")
     rate = f"{tally.classified / max(seconds, 1e-9):,.1f} emails/s" if tally.classified else "nothing new"
-    if not tally.seen:
-        say(console, "no messages were found there")
     emails = "1 email" if tally.seen == 1 else f"{tally.seen:,} emails"
     summary = f"{emails} in {seconds:,.1f} s: {', '.join(parts)}; {rate}"
     console.print(summary, markup=False, soft_wrap=True)

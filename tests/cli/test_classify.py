@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from mailroom.cli.classify import CSV_FIELDS
+from mailroom.errors import StoreError
 from mailroom.records import Prediction
+from mailroom.store.prediction_log import PredictionLog
 from tests.cli.conftest import Run, logged_ids, write_mailbox
 
 FIELDS = {field.name for field in dataclasses.fields(Prediction)}
@@ -180,6 +182,19 @@ def test_a_full_disk_under_the_output_says_where_the_predictions_are(
         "What was decided is in the log, and `mailroom log` exports it"
     )
     assert len(logged_ids(workspace)) == 5
+
+
+def test_a_run_that_breaks_off_does_not_call_its_source_empty(
+    run: Run, workspace: Path, mailbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise StoreError("mailroom.db: the disk is full")
+
+    monkeypatch.setattr(PredictionLog, "append", full)
+    result = run("-w", workspace, "classify", mailbox)
+    assert (result.code, result.out) == (1, "")
+    assert result.err.endswith("mailroom: mailroom.db: the disk is full\n")
+    assert "no messages were found" not in result.err
 
 
 @pytest.mark.parametrize(
