@@ -13,17 +13,17 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from mailroom.errors import DataError, MailroomError
 from mailroom.models.one_pass_config import OnePassConfig
 from mailroom.models.sources import resolve_base_model
 from mailroom.train.candidate_sets import CandidateSampler, EmbeddedSet, SamplingSettings, Vectors, embed_set
 from mailroom.train.cross_encoder import ExampleSource, Progress, score_examples, train_cross_encoder
-from mailroom.train.label_sets import LabelSet, read_label_set, read_mailboxes
+from mailroom.train.label_sets import WORDINGS, LabelSet, Wording, read_label_set, read_mailboxes
 from mailroom.train.one_pass_model import OnePassModel
 from mailroom.train.one_pass_weights import from_encoder, save_one_pass
 from mailroom.train.ranking_batches import ExampleEncoder, RankingExample
@@ -157,48 +157,71 @@ class Embedder:
         return vectors
 
 
+@dataclass(frozen=True)
+class Reranking:
+    """The retrieved candidates of a set's texts, best first: hits, cosines and scores, each (texts, K)."""
+
+    hits: NDArray[np.bool_]
+    similarities: Vectors
+    scores: Vectors
+
+    def blended(self, similarity_weight: float) -> Vectors:
+        """What candidates are ranked by, (texts, K)."""
+        return np.asarray(self.scores + similarity_weight * self.similarities, dtype=np.float32)
+
+    def top1(self, ranked_by: Vectors) -> float:
+        """The share of texts whose best candidate is right."""
+        best = ranked_by.argmax(axis=1)[:, None]
+        return float(np.take_along_axis(self.hits, best, axis=1).mean())
+
+
+def rerank_set(
+    model: OnePassModel, labels: LabelSet, embedder: Embedder, wording: Wording = "name"
+) -> Reranking:
+    """Retrieve and score the candidates of every text of a set that the model was not trained on.
+
+    Retrieval averages the unit vectors of name and path, and of both forms with a description where there
+    are any; the cross-encoder reads one wording.
+    """
+    kinds = WORDINGS if labels.has_descriptions else ("name", "path")
+    vectors = sum(embedder(labels.wordings(kind)) for kind in kinds if kind != "id")
+    unit = np.asarray(vectors) / np.linalg.norm(np.asarray(vectors), axis=1, keepdims=True)
+    similarities = embedder(labels.texts) @ unit.T
+    order = np.argsort(-similarities, axis=1, kind="stable")[:, :TOP_K]
+    texts = labels.wordings(wording)
+    examples = [
+        embedder.encode.encode(RankingExample(text, tuple(texts[label] for label in row), 0))
+        for text, row in zip(labels.texts, order, strict=True)
+    ]
+    return Reranking(
+        hits=order == np.array(labels.targets)[:, None],
+        similarities=np.take_along_axis(similarities, order, axis=1),
+        scores=np.stack([row.numpy() for row in score_examples(model, examples)]),
+    )
+
+
 def judge(
     model: OnePassModel, labels: LabelSet, embedder: Embedder, similarity_share: float
 ) -> RerankFigures:
-    """Rerank the retrieved candidates of every text of a set that the model was not trained on.
-
-    Retrieval averages the vectors of name and path; the cross-encoder reads the name.
-    """
-    label_vectors = embedder(labels.wordings("name")) + embedder(labels.wordings("path"))
-    label_vectors /= np.linalg.norm(label_vectors, axis=1, keepdims=True)
-    similarities = embedder(labels.texts) @ label_vectors.T
-    order = np.argsort(-similarities, axis=1, kind="stable")[:, :TOP_K]
-    targets = np.array(labels.targets)
-    hits = order == targets[:, None]
-    names = labels.wordings("name")
-    examples = [
-        embedder.encode.encode(RankingExample(text, tuple(names[label] for label in row), 0))
-        for text, row in zip(labels.texts, order, strict=True)
-    ]
-    scores = np.stack([row.numpy() for row in score_examples(model, examples)])
-    nearest = np.take_along_axis(similarities, order, axis=1)
-    blended = scores + _similarity_weight(model, similarity_share) * nearest
-    answers = [int(row.argmax()) if row.any() else None for row in hits]
+    """What reranking by name changes on a set that the model was not trained on."""
+    found = rerank_set(model, labels, embedder)
+    blended = found.blended(_similarity_weight(model, similarity_share))
+    answers = [int(row.argmax()) if row.any() else None for row in found.hits]
     return RerankFigures(
         name=labels.name,
         emails=len(labels.texts),
         labels=len(labels.paths),
-        retrieval_top1=float(hits[:, 0].mean()),
-        recall_at_20=float(hits.any(axis=1).mean()),
-        cross_encoder_top1=_top1(scores, hits),
-        blended_top1=_top1(blended, hits),
-        temperature=fit_temperature(list(blended.astype(np.float32)), answers),
+        retrieval_top1=float(found.hits[:, 0].mean()),
+        recall_at_20=float(found.hits.any(axis=1).mean()),
+        cross_encoder_top1=found.top1(found.scores),
+        blended_top1=found.top1(blended),
+        temperature=fit_temperature(list(blended), answers),
     )
 
 
 def _similarity_weight(model: OnePassModel, share: float) -> float:
     """What the cosine is multiplied with so that it has that share beside the cosine within the score."""
     return share / (1 - share) * float(model.log_scale.detach().exp())
-
-
-def _top1(scores: np.ndarray[Any, Any], hits: np.ndarray[Any, Any]) -> float:
-    best = scores.argmax(axis=1)[:, None]
-    return float(np.take_along_axis(hits, best, axis=1).mean())
 
 
 def _training_sets(
