@@ -127,7 +127,10 @@ def find_workspace(explicit: Path | None, start: Path | None = None) -> Path:
     chosen = explicit or (Path(value) if (value := os.environ.get(WORKSPACE_VARIABLE)) else None)
     if chosen is not None:
         if not (chosen / CONFIG_NAME).is_file():
-            raise ConfigError(f"{chosen}: expected a workspace (a folder with {CONFIG_NAME}), found none")
+            raise ConfigError(
+                f"{chosen}: expected a workspace (a folder with {CONFIG_NAME}), found none; make one with "
+                "`mailroom init DIR --taxonomy FILE`"
+            )
         return chosen.resolve()
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):

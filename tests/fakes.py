@@ -28,6 +28,10 @@ class HashingEncoder:
 class OverlapScorer:
     """A cross-encoder whose logit is the number of common words."""
 
+    def __init__(self, similarity_weight: float = 0.0, temperature: float = 1.0) -> None:
+        self.similarity_weight = similarity_weight
+        self.temperature = temperature
+
     def score(self, text: str, labels: Sequence[str]) -> NDArray[np.float32]:
         read = set(words(text))
         return np.array([len(read & set(words(label))) for label in labels], dtype=np.float32)

@@ -13,7 +13,7 @@ import numpy as np
 import uuid_utils
 from numpy.typing import NDArray
 
-from mailroom.classify.decide import decide
+from mailroom.classify.decide import Decision, decide
 from mailroom.classify.retrieve import Retriever
 from mailroom.config import ClassifySettings
 from mailroom.records import Candidate, Email, Prediction
@@ -36,6 +36,16 @@ class QueryEncoder(Protocol):
 class Scorer(Protocol):
     """The cross-encoder as the classifier needs it."""
 
+    @property
+    def similarity_weight(self) -> float:
+        """How often the cosine is added to a logit before candidates are ranked."""
+        ...
+
+    @property
+    def temperature(self) -> float:
+        """What the ranked sums are divided by before the softmax."""
+        ...
+
     def score(self, text: str, labels: Sequence[str]) -> Vector:
         """One email text and n label texts → n logits."""
         ...
@@ -52,11 +62,10 @@ class LabelEntry:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """What every prediction names: model version, taxonomy revision, temperature of the last stage."""
+    """What every prediction names: model version and taxonomy revision."""
 
     model: str
     taxonomy: str
-    temperature: float = RETRIEVAL_TEMPERATURE
 
 
 class Classifier:
@@ -94,8 +103,7 @@ class Classifier:
         retrieved = time.perf_counter()
         scores = self._rerank(text, nearest)
         reranked = time.perf_counter()
-        ranking = similarities if scores is None else scores
-        decision = decide(ranking, self._provenance.temperature, self._settings)
+        decision = self._decide(similarities, scores)
         candidates = self._candidates(decision.order, nearest, similarities, scores, decision.probabilities)
         done = time.perf_counter()
         winner = self._labels[nearest[decision.order[0]]]
@@ -125,6 +133,12 @@ class Classifier:
         if self._cross_encoder is None:
             return None
         return self._cross_encoder.score(text, [self._labels[position].text for position in nearest])
+
+    def _decide(self, similarities: Vector, scores: Vector | None) -> Decision:
+        if self._cross_encoder is None or scores is None:
+            return decide(similarities, RETRIEVAL_TEMPERATURE, self._settings)
+        ranking = scores + np.float32(self._cross_encoder.similarity_weight) * similarities
+        return decide(ranking, self._cross_encoder.temperature, self._settings)
 
     def _candidates(
         self,

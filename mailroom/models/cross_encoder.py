@@ -34,6 +34,16 @@ class CrossEncoder(Protocol):
         """Which cross-encoder it is, as encoder.json names it."""
         ...
 
+    @property
+    def similarity_weight(self) -> float:
+        """Candidates are ranked by score + this × the bi-encoder's cosine; 0 ranks by scores alone."""
+        ...
+
+    @property
+    def temperature(self) -> float:
+        """What the ranked sums are divided by before the softmax over the candidates."""
+        ...
+
     def score(self, text: str, labels: Sequence[str]) -> NDArray[np.float32]:
         """One raw logit a label text, `(n,)`, higher is better; the order of `labels` changes no logit."""
         ...
@@ -59,6 +69,16 @@ class PairwiseCrossEncoder:
     def kind(self) -> str:
         """`pairwise`."""
         return PAIRWISE
+
+    @property
+    def similarity_weight(self) -> float:
+        """0: a pretrained reranker is taken at its word."""
+        return 0.0
+
+    @property
+    def temperature(self) -> float:
+        """1: the logits as they were trained, until they are calibrated on gold."""
+        return 1.0
 
     def score(self, text: str, labels: Sequence[str]) -> NDArray[np.float32]:
         """One raw logit a label text, `(n,)`; the email is tokenised once for all of them."""

@@ -27,7 +27,9 @@ from mailroom.models.encoder_config import (
     PairwiseConfig,
     write_config,
 )
+from mailroom.models.export_one_pass import export_one_pass
 from mailroom.models.layout import Layout, copy_weights, read_json, read_layout, require_safetensors
+from mailroom.models.one_pass_config import ONE_PASS_KEY
 from mailroom.models.sources import INSTALL_TRAIN
 
 Progress = Callable[[str], None]
@@ -76,13 +78,16 @@ def export_bi_encoder(
 def export_cross_encoder(
     source: Path, target: Path, progress: Progress | None = None, *, template: str | None = None
 ) -> dict[str, Any]:
-    """Export a pairwise cross-encoder (one logit, or an NLI head) into the new directory `target`.
+    """Export a cross-encoder, pairwise or one-pass, into the new directory `target`.
 
-    `template` turns a label into the second text and holds `{label}`; the default is the label itself for
-    one logit and a sentence for NLI. Returns what encoder.json holds; raises ModelError as above.
+    For the pairwise kind `template` turns a label into the second text and holds `{label}`; the default is
+    the label itself for one logit and a sentence for NLI. Returns what encoder.json holds; raises
+    ModelError as above.
     """
     say = progress or (lambda _: None)
     config = read_json(source / "config.json")
+    if ONE_PASS_KEY in config:
+        return export_one_pass(source, target, say)
     require_safetensors(source)
     labels = _head_labels(source, config)
     say("loading the cross-encoder")

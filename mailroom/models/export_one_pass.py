@@ -62,7 +62,7 @@ def _read_tensors(source: Path, config: OnePassConfig) -> dict[str, NDArray[np.f
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    from mailroom.models.one_pass_graph import graph_tensor_names
+    from mailroom.models.export_one_pass_graph import graph_tensor_names
 
     path = source / SAFETENSORS_NAME
     try:
@@ -89,7 +89,7 @@ def _read_tensors(source: Path, config: OnePassConfig) -> dict[str, NDArray[np.f
 def _write_fp32(config: OnePassConfig, tensors: dict[str, NDArray[np.float32]], path: Path) -> None:
     import onnx
 
-    from mailroom.models.one_pass_graph import build_graph
+    from mailroom.models.export_one_pass_graph import build_graph
 
     onnx.save(build_graph(config, tensors), path)
 

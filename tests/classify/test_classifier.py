@@ -39,6 +39,21 @@ def test_the_cross_encoder_decides_among_the_candidates() -> None:
     assert [candidate.score for candidate in prediction.candidates] == [3.0, 1.0]
 
 
+def test_the_similarity_counts_as_much_as_the_cross_encoder_asks() -> None:
+    email = Email("1", "", "refund refund refund refund late delivery parcel")
+    assert classifier(OverlapScorer(similarity_weight=0.1)).classify(email).label == "delivery"
+    prediction = classifier(OverlapScorer(similarity_weight=100.0)).classify(email)
+    assert prediction.label == "refund"
+    assert [candidate.score for candidate in prediction.candidates] == [1.0, 3.0]
+
+
+def test_the_cross_encoders_temperature_makes_the_probabilities() -> None:
+    email = Email("1", "", "late delivery parcel refund")
+    sharp, flat = (classifier(OverlapScorer(temperature=t)).classify(email).probability for t in (0.5, 50))
+    assert sharp > 0.9
+    assert flat == pytest.approx(0.5, abs=0.05)
+
+
 def test_candidates_are_best_first_and_probabilities_sum_to_one() -> None:
     prediction = classifier(top_k=3).classify(Email("1", "", "password login"))
     assert prediction.candidates[0].label == prediction.label
