@@ -13,24 +13,29 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Email:
-    """One message as the models read it: `body` is cleaned text, `metadata` JSON-ready values."""
+    """One message as the models read it: `body` is cleaned text, `metadata` JSON-ready values.
+
+    `content_sha256` is a hex digest of what the sender wrote, before any cleaning: it tells two emails apart
+    that claim one Message-ID, and stays the same when the rules of cleaning change.
+    """
 
     id: str
     subject: str
     body: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
     received_at: datetime | None = None
+    content_sha256: str = ""
+
+    def __post_init__(self) -> None:
+        """An email that was not read from a source is its own content."""
+        if not self.content_sha256:
+            content = f"{self.subject}\0{self.body}".encode("utf-8", "surrogatepass")
+            object.__setattr__(self, "content_sha256", hashlib.sha256(content).hexdigest())
 
     @property
     def text(self) -> str:
         """Subject and body as one text, the form in which every model reads an email."""
         return f"{self.subject}\n{self.body}".strip() if self.subject else self.body.strip()
-
-    @property
-    def content_sha256(self) -> str:
-        """Hex digest of subject and body: tells two emails apart that claim one Message-ID."""
-        content = f"{self.subject}\0{self.body}".encode("utf-8", "surrogatepass")
-        return hashlib.sha256(content).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

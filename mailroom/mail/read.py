@@ -5,6 +5,7 @@ Message-ID, thread and date come from the headers; of a JSON row only the body i
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from mailroom.mail.sources import Message
 from mailroom.records import Email
 
 _SUBJECT_CHARS = 1000
+_END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
 _ADDRESS_CHARS = 500
 _ROW_FIELDS = frozenset(("id", "subject", "body", "text", "metadata", "label", "received_at"))
 
@@ -55,12 +57,14 @@ def _read_mail(message: Message, limits: MailSettings) -> ReadEmail:
     if message.cut or parsed.cut or cut:
         metadata["cut"] = True
     ids = message_ids(parsed.header, "message-id")
+    subject = text_header(parsed.header, "subject")[:_SUBJECT_CHARS]
     email = Email(
         id=ids[0] if ids else hashlib.sha256(message.data).hexdigest(),
-        subject=text_header(parsed.header, "subject")[:_SUBJECT_CHARS],
+        subject=subject,
         body=body,
         metadata=metadata,
         received_at=date_header(parsed.header),
+        content_sha256=_content_sha256(subject, _raw_body(message.data)),
     )
     return ReadEmail(email, None, tuple(warnings), group(lines), {})
 
@@ -72,6 +76,16 @@ def _clean(sections: list[Section], limits: MailSettings) -> tuple[list[Line], s
         # Marked, not warned of: no model reads that far, so a long text is nothing to act on.
         return lines, body[: limits.max_text_chars].rstrip(), True
     return lines, body, False
+
+
+def _raw_body(data: bytes) -> bytes:
+    """What stands below the headers, with line ends that do not depend on how the mail was exported."""
+    end = _END_OF_HEADERS.search(data)
+    return data[end.end() :].replace(b"\r\n", b"\n").strip() if end else b""
+
+
+def _content_sha256(subject: str, body: bytes) -> str:
+    return hashlib.sha256(subject.encode("utf-8", "surrogatepass") + b"\0" + body).hexdigest()
 
 
 def _mail_metadata(parsed: Parsed, data: bytes) -> dict[str, Any]:
@@ -109,6 +123,7 @@ def _read_row(message: Message, limits: MailSettings) -> ReadEmail:
         body=body,
         metadata=metadata,
         received_at=_moment(row.get("received_at") or metadata.get("date")),
+        content_sha256=_content_sha256(subject, source.encode("utf-8", "surrogatepass")),
     )
     label = row.get("label")
     record = {key: value for key, value in row.items() if key not in _ROW_FIELDS}
