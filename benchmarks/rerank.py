@@ -2,8 +2,8 @@
 
 Five ways over the same encoder weights: sentence-transformers' `CrossEncoder` (torch), the same model in
 ONNX Runtime fp32 and int8, one-pass fp32 and int8. Weights do not change how long a run takes, so the
-pairwise head is random. The ways take turns within each round: times move between machines and runs,
-ratios hardly.
+pairwise head is random. Each way runs in a process of its own, one after the other: in one process torch's
+threads and ONNX Runtime's get in each other's way, and torch was measured three times too slow.
 
     python benchmarks/rerank.py [--tokens 32 160 256] [--candidates 5 20 64] [--rounds N] [--json]
 """
@@ -28,6 +28,7 @@ from mailroom.models.export_one_pass import export_one_pass
 from mailroom.models.sources import resolve_base_model
 
 Scorer = Callable[[str, Sequence[str]], object]
+Size = tuple[int, int]
 WAYS = ("sentence-transformers", "pairwise fp32", "pairwise int8", "one-pass fp32", "one-pass int8")
 # Words that are one token each, so that a text of n words has n tokens and its two special ones.
 WORDS = [
@@ -44,12 +45,9 @@ def main() -> None:
     arguments = _arguments()
     with tempfile.TemporaryDirectory() as scratch:
         _make_models(Path(scratch), arguments.bi_encoder)
-        cells = [
-            _measure(Path(scratch), tokens, candidates, arguments)
-            for tokens in arguments.tokens
-            for candidates in arguments.candidates
-        ]
-        memory = {way: _peak_memory(Path(scratch), way, arguments.threads) for way in WAYS}
+        times = {way: _in_fresh_process(_time_way, Path(scratch), way, arguments) for way in WAYS}
+        cells = [_cell(times, size) for size in _sizes(arguments)]
+        memory = {way: _in_fresh_process(_peak_memory, Path(scratch), way, arguments) for way in WAYS}
     if arguments.json:
         json.dump(
             {"threads": arguments.threads, "cells": cells, "peak_memory_mb": memory}, sys.stdout, indent=2
@@ -88,21 +86,35 @@ def _load(scratch: Path, way: str, threads: int) -> Scorer:
     return load_cross_encoder(scratch / f"{kind}-exported", precision, threads).score  # type: ignore[arg-type]
 
 
-def _measure(scratch: Path, tokens: int, candidates: int, arguments: argparse.Namespace) -> dict[str, Any]:
-    texts, labels = _sample(tokens, candidates, arguments.rounds)
-    scorers = {way: _load(scratch, way, arguments.threads) for way in WAYS}
-    times: dict[str, list[float]] = {way: [] for way in WAYS}
-    for scorer in scorers.values():
+def _sizes(arguments: argparse.Namespace) -> list[Size]:
+    return [(tokens, candidates) for tokens in arguments.tokens for candidates in arguments.candidates]
+
+
+def _in_fresh_process(function: Callable[..., Any], *arguments: Any) -> Any:
+    with get_context("spawn").Pool(1) as pool:
+        return pool.apply(function, arguments)
+
+
+def _time_way(scratch: Path, way: str, arguments: argparse.Namespace) -> dict[Size, list[float]]:
+    """Milliseconds of every email, by size."""
+    scorer = _load(scratch, way, arguments.threads)
+    times: dict[Size, list[float]] = {}
+    for size in _sizes(arguments):
+        texts, labels = _sample(*size, arguments.rounds)
         scorer(texts[0], labels)
-    for text in texts:
-        for way, scorer in scorers.items():
+        times[size] = []
+        for text in texts:
             begun = time.perf_counter()
             scorer(text, labels)
-            times[way].append((time.perf_counter() - begun) * 1000)
-    ways = {way: _summary(values) for way, values in times.items()}
+            times[size].append((time.perf_counter() - begun) * 1000)
+    return times
+
+
+def _cell(times: dict[str, dict[Size, list[float]]], size: Size) -> dict[str, Any]:
+    ways = {way: _summary(by_size[size]) for way, by_size in times.items()}
     for summary in ways.values():
         summary["speedup"] = ways[WAYS[0]]["median_ms"] / summary["median_ms"]
-    return {"tokens": tokens, "candidates": candidates, "ways": ways}
+    return {"tokens": size[0], "candidates": size[1], "ways": ways}
 
 
 def _summary(values: Sequence[float]) -> dict[str, float]:
@@ -122,14 +134,9 @@ def _sample(tokens: int, candidates: int, count: int) -> tuple[list[str], list[s
     return texts, labels
 
 
-def _peak_memory(scratch: Path, way: str, threads: int) -> float:
-    """Peak resident memory in MB of a fresh process that scores 20 candidates for emails of 256 tokens."""
-    with get_context("spawn").Pool(1) as pool:
-        return pool.apply(_score_and_report, (scratch, way, threads))
-
-
-def _score_and_report(scratch: Path, way: str, threads: int) -> float:
-    scorer = _load(scratch, way, threads)
+def _peak_memory(scratch: Path, way: str, arguments: argparse.Namespace) -> float:
+    """Peak resident memory in MB of this process after scoring 20 candidates for emails of 256 tokens."""
+    scorer = _load(scratch, way, arguments.threads)
     texts, labels = _sample(256, 20, 3)
     for text in texts:
         scorer(text, labels)
