@@ -105,9 +105,20 @@ def _exit_code(arguments: list[str]) -> int:
     return 0
 
 
+def _workspace_first(arguments: list[str]) -> list[str]:
+    """The arguments with `--workspace DIR` in front, where it is read; people write it at the end too."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    for place, argument in enumerate(arguments[:end]):
+        if argument in ("-w", "--workspace") and place + 1 < end:
+            return [*arguments[place : place + 2], *arguments[:place], *arguments[place + 2 :]]
+        if argument.startswith("--workspace="):
+            return [argument, *arguments[:place], *arguments[place + 1 :]]
+    return arguments
+
+
 def _run(arguments: list[str]) -> None:
     command = typer.main.get_command(app)
-    with command.make_context("mailroom", arguments) as context:
+    with command.make_context("mailroom", _workspace_first(arguments)) as context:
         command.invoke(context)
     sys.stdout.flush()
 

@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from mailroom.cli.context import Context, output, say, stderr_console, to_json_line
+from mailroom.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
     from mailroom.records import Prediction
     from mailroom.workspace import ClassificationRun
 
+Form = Literal["json", "csv", "table"]
+_FORM_NAMES = {"json": "JSON lines", "csv": "CSV", "table": "a table"}
 CSV_FIELDS = (
-    "id", "email_id", "label", "path", "probability", "margin", "needs_review", "candidates",
-    "model", "taxonomy", "decided_by", "created_at",
+    "id", "email_id", "subject", "sender", "received_at", "origin", "label", "path", "probability", "margin",
+    "needs_review", "decided_by", "model", "taxonomy", "created_at", "candidates",
 )  # fmt: skip
 
 
@@ -67,8 +70,10 @@ def classify(
         console = stderr_console()
         for notice in workspace.notices():
             say(console, notice)
+        form = _form(as_json, as_csv, target)
+        _check_continuation(target, form)
         with output(target, append=True) as stream:
-            writer = _writer(stream, "json" if as_json else "csv" if as_csv else "table")
+            writer = _writer(stream, form)
             caught = _drive(run, [_source(path) for path in paths], writer, stream, console)
     if caught:
         raise typer.Exit(128 + caught)
@@ -166,26 +171,54 @@ def _summarise(run: "ClassificationRun", seconds: float, console: "Console") -> 
         parts.append(f"{tally.skipped:,} already in the log (--again redoes them)")
     if tally.failed:
         parts.append(f"{tally.failed:,} could not be read")
-    rate = f"{tally.classified / max(seconds, 1e-9):,.1f} emails/s" if tally.classified else "nothing new"
+    rate = f"{tally.classified / max(seconds, 1e-9):,.1f} emails/s"
+    if not tally.classified:
+        rate = "nothing new" + (" (`mailroom log --csv` exports what is there)" if tally.skipped else "")
     emails = "1 email" if tally.seen == 1 else f"{tally.seen:,} emails"
     summary = f"{emails} in {seconds:,.1f} s: {', '.join(parts)}; {rate}"
     console.print(summary, markup=False, soft_wrap=True)
 
 
-def _writer(stream: IO[str], form: Literal["json", "csv", "table"]) -> Callable[["Outcome"], None]:
+def _writer(stream: IO[str], form: Form) -> Callable[["Outcome"], None]:
     if form == "json":
         return lambda outcome: print(to_json_line(_prediction(outcome).to_dict()), file=stream)
     if form == "csv":
         rows = csv.DictWriter(stream, CSV_FIELDS, extrasaction="ignore")
         if not _is_continued(stream):
             rows.writeheader()
-        return lambda outcome: rows.writerow(csv_row(_prediction(outcome)))
-    from mailroom.cli.tables import prediction_rows
+        return lambda outcome: rows.writerow(_csv_row(outcome))
+    from mailroom.cli.tables import prediction_rows, print_heading
 
+    print_heading(stream)
     row = prediction_rows(stream)
     return lambda outcome: print(
         row(_prediction(outcome), outcome.email.subject if outcome.email else ""), file=stream
     )
+
+
+def _form(as_json: bool, as_csv: bool, target: Path | None) -> Form:
+    """What was asked for; without a word about it, what the file's name promises."""
+    if as_json or as_csv:
+        return "json" if as_json else "csv"
+    suffix = target.suffix.lower() if target is not None else ""
+    return "csv" if suffix == ".csv" else "json" if suffix in (".json", ".jsonl") else "table"
+
+
+def _check_continuation(target: Path | None, form: Form) -> None:
+    """ConfigError where a file that exists holds something else than what would be added to it."""
+    if target is None or not target.is_file() or not target.stat().st_size:
+        return
+    try:
+        with target.open(encoding="utf-8") as file:
+            first = file.readline(4096)
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"{target}: exists and cannot be continued; name another file with -o") from exc
+    held = "json" if first.startswith("{") else "csv" if first.startswith("id,email_id,") else "table"
+    if held != form:
+        raise ConfigError(
+            f"{target}: holds {_FORM_NAMES[held]}, and {_FORM_NAMES[form]} would be added to it; "
+            "name another file with -o, or remove it"
+        )
 
 
 def _is_continued(stream: IO[str]) -> bool:
@@ -196,6 +229,19 @@ def _prediction(outcome: "Outcome") -> "Prediction":
     if outcome.prediction is None:
         raise ValueError("only answered emails are written")
     return outcome.prediction
+
+
+def _csv_row(outcome: "Outcome") -> dict[str, object]:
+    email = outcome.email
+    if email is None:
+        raise ValueError("only answered emails are written")
+    received = email.received_at.isoformat() if email.received_at else ""
+    return csv_row(_prediction(outcome)) | {
+        "subject": email.subject,
+        "sender": email.metadata.get("from") or "",
+        "received_at": received,
+        "origin": outcome.message.origin,
+    }
 
 
 def csv_row(prediction: "Prediction") -> dict[str, object]:

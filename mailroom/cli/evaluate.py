@@ -54,7 +54,9 @@ def evaluate(
         }
         typer.echo(to_json_line(record))
     else:
-        _print_report(evaluation)
+        _print_report(evaluation, len(run.problems), run.classifier.decided_by == "cross_encoder")
+    if run.unreadable:
+        raise typer.Exit(1)
 
 
 def _report_problems(problems: list[str], console: "Console") -> None:
@@ -64,27 +66,55 @@ def _report_problems(problems: list[str], console: "Console") -> None:
         say(console, f"… {len(problems):,} rows were left out in all", "yellow")
 
 
-def _print_report(evaluation: "Evaluation") -> None:
+def _print_report(evaluation: "Evaluation", left_out: int, reranked: bool) -> None:
     console = stdout_console()
-    console.print(f"[bold]{evaluation.emails:,} emails[/], {evaluation.emails_per_second:,.1f} a second")
-    for table in (_recall_table(evaluation), _latency_table(evaluation), _confusion_table(evaluation)):
+    beside = f", {left_out:,} rows left out" if left_out else ""
+    console.print(
+        f"[bold]{evaluation.emails:,} emails[/]{beside}, {evaluation.emails_per_second:,.1f} a second"
+    )
+    tables = (
+        _recall_table(evaluation, reranked),
+        _review_table(evaluation),
+        _confusion_table(evaluation),
+        _latency_table(evaluation),
+    )
+    for table in tables:
         if table.row_count:
             console.print(table)
 
 
-def _recall_table(evaluation: "Evaluation") -> "Table":
+def _recall_table(evaluation: "Evaluation", reranked: bool) -> "Table":
     from rich.table import Table
 
-    table = Table("figure", "answer", "retrieval alone", title="Quality", title_justify="left")
+    table = Table("figure", "answer", title="Quality", title_justify="left")
+    if reranked:
+        table.add_column("retrieval alone")
     for column in table.columns[1:]:
         column.justify = "right"
     for key, value in evaluation.recall.items():
         name = "top-1 (recall@1)" if key == "recall_at_1" else key.replace("_at_", "@")
-        table.add_row(name, f"{value:.1%}", f"{evaluation.retrieval[key]:.1%}")
-    table.add_row("macro-F1", f"{evaluation.macro_f1:.1%}", "")
-    table.add_row("sibling confusion rate", f"{evaluation.sibling_confusion_rate:.1%}", "")
-    table.add_row("expected calibration error", f"{evaluation.expected_calibration_error:.3f}", "")
+        alone = [f"{evaluation.retrieval[key]:.1%}"] if reranked else []
+        table.add_row(name, f"{value:.1%}", *alone)
+    table.add_row("macro-F1 (every label counts the same)", f"{evaluation.macro_f1:.1%}")
+    table.add_row("sibling confusion rate", f"{evaluation.sibling_confusion_rate:.1%}")
+    table.add_row("expected calibration error", f"{evaluation.expected_calibration_error:.3f}")
     return table
+
+
+def _review_table(evaluation: "Evaluation") -> "Table":
+    from rich.table import Table
+
+    table = Table("figure", "", title="What the review mark is worth", title_justify="left")
+    table.columns[1].justify = "right"
+    review = evaluation.review
+    table.add_row("emails marked for review", f"{review.review_rate:.1%}")
+    table.add_row("wrong answers that are marked", _share(review.mistakes_caught))
+    table.add_row("top-1 of what is not marked", _share(review.unmarked_accuracy))
+    return table
+
+
+def _share(value: float | None) -> str:
+    return "none" if value is None else f"{value:.1%}"
 
 
 def _latency_table(evaluation: "Evaluation") -> "Table":

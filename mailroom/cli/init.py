@@ -40,6 +40,12 @@ def init(
     with workspace:
         for notice in workspace.notices():
             say(console, notice)
+        for encoder in workspace.slower_encoders():
+            say(
+                console,
+                f"in int8 the {encoder} answers differently too often (figures in the manifest): fp32 is "
+                "used, which takes about twice as long; there is nothing you need to do",
+            )
         labels = len(workspace.taxonomy.assignable)
         typer.echo(
             f"{workspace.root}: {labels:,} labels, model {workspace.version.id} ({workspace.precision()}), "

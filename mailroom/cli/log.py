@@ -1,7 +1,9 @@
 """`mailroom log`: the prediction log as a table, JSON lines or CSV."""
 
 import csv
+import difflib
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
@@ -13,6 +15,7 @@ from mailroom.errors import ConfigError
 
 if TYPE_CHECKING:
     from mailroom.store.log_query import LogFilter, LoggedPrediction
+    from mailroom.workspace import Workspace
 
 # A screenful; an export has no limit.
 ROWS_SHOWN = 20
@@ -24,7 +27,9 @@ When = Annotated[
 
 def log(
     context: typer.Context,
-    label: Annotated[str | None, typer.Option(metavar="LABEL", help="Answered with this label.")] = None,
+    label: Annotated[
+        str | None, typer.Option(metavar="LABEL", help="Answered with this label, or one below it.")
+    ] = None,
     since: When = None,
     until: When = None,
     review: Annotated[
@@ -60,7 +65,6 @@ def log(
         raise typer.BadParameter("choose one of --json and --csv")
     settings: Context = context.obj
     wanted = LogFilter(
-        label=label,
         since=_time(since),
         until=_time(until),
         review=review,
@@ -74,7 +78,7 @@ def log(
     )
     with settings.open_workspace(read_only=True) as workspace, output(target) as stream:
         if label is not None:
-            wanted = _with_known_label(wanted, workspace.taxonomy.resolve(label))
+            wanted = replace(wanted, labels=_labels(label, workspace))
         rows = workspace.log.query(wanted)
         if as_json:
             _print_json(rows, stream)
@@ -95,16 +99,22 @@ def _time(text: str | None) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _with_known_label(wanted: "LogFilter", found: Any) -> "LogFilter":
-    """The filter with a label's id, where a person gave its name or path; an unknown one may be an old id."""
-    from dataclasses import replace
-
-    return wanted if found is None else replace(wanted, label=found.id)
+def _labels(text: str, workspace: "Workspace") -> tuple[str, ...]:
+    """The labels meant: one by id, name or path; a group stands for all below it; a retired one by its id."""
+    taxonomy = workspace.taxonomy
+    found = taxonomy.resolve(text)
+    if found is not None:
+        below = {label.id for label in taxonomy.assignable if found in taxonomy.ancestors(label.id)}
+        return tuple(sorted({found.id} | below))
+    logged = workspace.log.count_by_label()
+    if text in logged:
+        return (text,)
+    close = difflib.get_close_matches(text, [*logged, *(label.id for label in taxonomy.labels)], 1)
+    hint = f"; did you mean {close[0]}?" if close else "; `mailroom taxonomy tree` shows them all"
+    raise ConfigError(f"--label: expected a label of the taxonomy, got {text!r}{hint}")
 
 
 def _without_limit(wanted: "LogFilter") -> "LogFilter":
-    from dataclasses import replace
-
     return replace(wanted, limit=None)
 
 
@@ -127,7 +137,7 @@ def _print_csv(rows: "Iterable[LoggedPrediction]", stream: IO[str]) -> None:
     from mailroom.cli.classify import CSV_FIELDS, csv_row
 
     extra = ("subject", "sender", "received_at", "origin")
-    writer = csv.DictWriter(stream, (*CSV_FIELDS, *extra), extrasaction="ignore")
+    writer = csv.DictWriter(stream, CSV_FIELDS, extrasaction="ignore")
     writer.writeheader()
     for row in rows:
         record = _record(row)
@@ -135,8 +145,9 @@ def _print_csv(rows: "Iterable[LoggedPrediction]", stream: IO[str]) -> None:
 
 
 def _print_table(rows: "Iterable[LoggedPrediction]", stream: IO[str]) -> None:
-    from mailroom.cli.tables import prediction_rows
+    from mailroom.cli.tables import prediction_rows, print_heading
 
+    print_heading(stream)
     line = prediction_rows(stream)
     for row in rows:
         print(line(row.prediction, row.subject), file=stream)
@@ -147,4 +158,6 @@ def _say_what_is_left(count: int, wanted: "LogFilter") -> None:
         raise ConfigError("a table has a limit")
     shown = min(count, wanted.limit)
     more = f"; {count - shown:,} more fit (--limit, --json or --csv show them)" if count > shown else ""
-    stderr_console().print(f"{shown:,} predictions{more}", markup=False, soft_wrap=True)
+    stderr_console().print(
+        f"{shown:,} prediction{'' if shown == 1 else 's'}{more}", markup=False, soft_wrap=True
+    )

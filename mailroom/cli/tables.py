@@ -15,23 +15,35 @@ DIM, YELLOW, BOLD, RESET = "\033[2m", "\033[33m", "\033[1m", "\033[0m"
 def prediction_rows(stream: IO[str]) -> Callable[[Prediction, str], str]:
     """A function (prediction, subject) → one line; colours only where `stream` is a terminal."""
     is_terminal = stream.isatty()
-    width = max(NARROWEST, min(shutil.get_terminal_size((WIDEST, 24)).columns, WIDEST))
-    label_width = width * 2 // 5
-    subject_width = width - label_width - 20
+    label_width, subject_width = _widths()
 
     def row(prediction: Prediction, subject: str) -> str:
         path = fit(" › ".join(prediction.path), label_width, keep_end=True)
-        mark = "look" if prediction.needs_review else "    "
+        mark = "review" if prediction.needs_review else "      "
         shown = fit(printable(subject) or "(no subject)", subject_width).rstrip()
         if not is_terminal:
-            return f"{path} {prediction.probability:4.0%} {prediction.margin:+5.2f} {mark}  {shown}"
+            return f"{path} {prediction.probability:4.0%} {prediction.margin:+6.2f} {mark}  {shown}"
         tone = YELLOW if prediction.needs_review else ""
         return (
             f"{BOLD}{path}{RESET} {tone}{prediction.probability:4.0%}{RESET} "
-            f"{DIM}{prediction.margin:+5.2f}{RESET} {tone}{mark}{RESET}  {DIM}{shown}{RESET}"
+            f"{DIM}{prediction.margin:+6.2f}{RESET} {tone}{mark}{RESET}  {DIM}{shown}{RESET}"
         )
 
     return row
+
+
+def print_heading(stream: IO[str]) -> None:
+    """Name the columns of `prediction_rows` on a terminal; a pipe gets rows alone, for other programs."""
+    if stream.isatty():
+        label_width, _ = _widths()
+        print(f"{DIM}{fit('label', label_width)} prob margin review  subject{RESET}", file=stream)
+
+
+def _widths() -> tuple[int, int]:
+    """Cells for the label and for the subject; probability, margin and mark take the rest."""
+    width = max(NARROWEST, min(shutil.get_terminal_size((WIDEST, 24)).columns, WIDEST))
+    label_width = width * 2 // 5
+    return label_width, width - label_width - 22
 
 
 def printable(text: str) -> str:

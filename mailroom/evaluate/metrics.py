@@ -21,6 +21,7 @@ class Judged:
     ranked: tuple[str, ...]
     retrieved: tuple[str, ...]
     probability: float
+    needs_review: bool
     latency_ms: Mapping[str, float]
 
 
@@ -71,6 +72,29 @@ def expected_calibration_error(probabilities: Sequence[float], correct: Sequence
         - np.bincount(bins, weights=right, minlength=CALIBRATION_BINS)
     )
     return float(gaps.sum() / sizes.sum())
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewFigures:
+    """What the review mark is worth: how much mail it takes, what it catches, and what passes without it.
+
+    `mistakes_caught` is None without mistakes, `unmarked_accuracy` None where everything is marked.
+    """
+
+    review_rate: float
+    mistakes_caught: float | None
+    unmarked_accuracy: float | None
+
+
+def review_figures(marked: Sequence[bool], correct: Sequence[bool]) -> ReviewFigures:
+    """Shares of all emails marked, of all wrong answers marked, and of right ones among the unmarked."""
+    wrong = [mark for mark, right in zip(marked, correct, strict=True) if not right]
+    unmarked = [right for mark, right in zip(marked, correct, strict=True) if not mark]
+    return ReviewFigures(
+        review_rate=float(np.mean(marked)),
+        mistakes_caught=float(np.mean(wrong)) if wrong else None,
+        unmarked_accuracy=float(np.mean(unmarked)) if unmarked else None,
+    )
 
 
 def latency_percentiles(latencies: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:

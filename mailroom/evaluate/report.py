@@ -8,10 +8,12 @@ from mailroom.errors import DataError
 from mailroom.evaluate.metrics import (
     Confusion,
     Judged,
+    ReviewFigures,
     expected_calibration_error,
     latency_percentiles,
     macro_f1,
     recall_at,
+    review_figures,
     sibling_confusion_rate,
     worst_confusions,
 )
@@ -27,6 +29,7 @@ class Evaluation:
     macro_f1: float
     sibling_confusion_rate: float
     expected_calibration_error: float
+    review: ReviewFigures
     emails_per_second: float
     latency_ms: dict[str, dict[str, float]]
     worst_confusions: list[Confusion]
@@ -46,16 +49,15 @@ def evaluate(
         raise DataError("expected at least one labelled email, got none that could be used")
     truths = [item.truth for item in judged]
     answers = [item.ranked[0] for item in judged]
+    correct = [answer == truth for answer, truth in zip(answers, truths, strict=True)]
     return Evaluation(
         emails=len(judged),
         recall=recall_at([item.ranked for item in judged], truths),
         retrieval=recall_at([item.retrieved for item in judged], truths),
         macro_f1=macro_f1(answers, truths),
         sibling_confusion_rate=sibling_confusion_rate(answers, truths, are_siblings),
-        expected_calibration_error=expected_calibration_error(
-            [item.probability for item in judged],
-            [answer == truth for answer, truth in zip(answers, truths, strict=True)],
-        ),
+        expected_calibration_error=expected_calibration_error([item.probability for item in judged], correct),
+        review=review_figures([item.needs_review for item in judged], correct),
         emails_per_second=round(len(judged) / max(seconds, 1e-9), 2),
         latency_ms=latency_percentiles([item.latency_ms for item in judged]),
         worst_confusions=worst_confusions(answers, truths, are_siblings),

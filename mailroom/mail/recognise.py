@@ -15,6 +15,9 @@ HEADER_LINE = re.compile(rb"[!-9;-~]{1,200}[ \t]*:")
 _TIME_OF_DAY = re.compile(rb"\b\d\d?:\d\d\b")
 _YEAR = re.compile(rb"\b(?:19|20)\d\d\b")
 _ADDRESS_ONLY = re.compile(rb"From \S+@\S+\s*")
+# Control bytes that no charset uses in text; ESC switches alphabets in ISO-2022-JP.
+_CONTROLS = bytes(code for code in range(32) if code not in b"\t\n\r\f\b\x1b")
+_MAX_CONTROL_SHARE = 0.03
 _UTF8_BOM = b"\xef\xbb\xbf"
 
 _EXPORT = "export it as .eml or mbox"
@@ -86,7 +89,8 @@ def _wrong_file(head: bytes) -> str | None:
     for magic, kind, advice in _MAGIC:
         if head.startswith(magic):
             return f"expected mail, got {kind}; {advice}"
-    # Mail with stray NUL bytes has headers all the same; data without any is no mail.
-    if head.count(0) * 10 > len(head) and not HEADER_LINE.match(head):
+    # Mail with stray NUL bytes has headers all the same; data without any, and full of them, is no mail.
+    controls = len(head) - len(head.translate(None, _CONTROLS))
+    if controls > len(head) * _MAX_CONTROL_SHARE and not HEADER_LINE.match(head):
         return "expected mail, got binary data; give a message, an mbox, a folder or JSON lines"
     return None

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from mailroom.config import MailSettings
+from mailroom.config import CONFIG_NAME, MailSettings
 from mailroom.errors import MailParseError
 from mailroom.mail.mbox import LINE_BYTES, LineReader, split_mbox
 from mailroom.mail.recognise import HEAD_BYTES, recognise
@@ -48,6 +48,10 @@ def iter_messages(path: Path | Literal["-"], limits: MailSettings) -> Iterator[M
     except OSError as exc:
         raise MailParseError(f"{path}: expected a message, a mailbox or a folder: {exc.strerror}") from exc
     if stat.S_ISDIR(mode):
+        if (path / CONFIG_NAME).exists():
+            raise MailParseError(
+                f"{path}: expected mail, got a mailroom workspace; name the mailbox or folder"
+            )
         yield from _read_folder(path, limits)
         return
     try:
@@ -178,8 +182,8 @@ def _walk(folder: Path, ancestors: set[tuple[int, int]]) -> Iterator[tuple[Path,
         yield folder, False
         return
     identity = (status.st_dev, status.st_ino)
-    if identity in ancestors:
-        return
+    if identity in ancestors or CONFIG_NAME in names:
+        return  # a loop of links, or a workspace: its models and settings are no mail
     inside = ancestors | {identity}
     maildir = {"cur", "new"} <= set(names) and (folder / "cur").is_dir() and (folder / "new").is_dir()
     if maildir:

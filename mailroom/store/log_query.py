@@ -24,7 +24,7 @@ class LogFilter:
     `subject_contains` ignores case (in SQLite that of ASCII letters alone).
     """
 
-    label: str | None = None
+    labels: tuple[str, ...] | None = None
     since: datetime | None = None
     until: datetime | None = None
     review: bool | None = None
@@ -83,7 +83,7 @@ def count_statement(log_filter: LogFilter) -> sa.Select[int]:
 def _conditions(log_filter: LogFilter) -> list[sa.ColumnElement[bool]]:
     p, wanted = predictions.c, log_filter
     candidates: list[tuple[Any, Any]] = [
-        (wanted.label, lambda: p.label_key == _key_of(wanted.label)),
+        (wanted.labels, lambda: _has_label(wanted.labels or ())),
         (wanted.model, lambda: p.model_key == _key_of(wanted.model)),
         (wanted.since, lambda: p.created_at >= wanted.since),
         (wanted.until, lambda: p.created_at < wanted.until),
@@ -97,6 +97,13 @@ def _conditions(log_filter: LogFilter) -> list[sa.ColumnElement[bool]]:
         ),
     ]
     return [condition() for value, condition in candidates if value is not None]
+
+
+def _has_label(wanted: tuple[str, ...]) -> sa.ColumnElement[bool]:
+    # One label is asked for most, and only by equality does SQLite take its index for it.
+    if len(wanted) == 1:
+        return predictions.c.label_key == _key_of(wanted[0])
+    return predictions.c.label_key.in_(sa.select(names.c.key).where(names.c.name.in_(wanted)))
 
 
 def _key_of(name: str | None) -> sa.ScalarSelect[int]:

@@ -118,7 +118,7 @@ def _build(drafts: list[Draft], problems: _Problems) -> list[Label]:
     if not problems.errors and not any(label.assignable for label in labels):
         problems.error(None, "expected at least one assignable label, got none")
     problems.raise_errors()
-    return _with_mutual_overlaps(labels, problems)
+    return _with_mutual_overlaps(labels)
 
 
 def _labels(
@@ -178,7 +178,7 @@ def _check_overlaps(
             )
 
 
-def _with_mutual_overlaps(labels: list[Label], problems: _Problems) -> list[Label]:
+def _with_mutual_overlaps(labels: list[Label]) -> list[Label]:
     """Enter each overlap on both sides, in tree order: who competes with whom has no direction."""
     position = {label.id: index for index, label in enumerate(labels)}
     pairs = {label.id: set(label.overlaps) for label in labels}
@@ -186,9 +186,6 @@ def _with_mutual_overlaps(labels: list[Label], problems: _Problems) -> list[Labe
         for other in label.overlaps:
             if label.id not in pairs[other]:
                 pairs[other].add(label.id)
-                problems.warn(
-                    label.line, f"{label.id!r} overlaps with {other!r}, not the other way; taken as mutual"
-                )
     return [
         replace(label, overlaps=tuple(sorted(pairs[label.id], key=position.__getitem__))) for label in labels
     ]

@@ -29,6 +29,7 @@ class GoldRun:
     threads: int
     judged: list[Judged] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    unreadable: int = 0
 
     def run(self, path: Path | Literal["-"], advance: Callable[[int, int], None]) -> Evaluation:
         """Judge every row of a labelled file; DataError where no row could be used."""
@@ -57,6 +58,7 @@ class GoldRun:
 
     def _judge(self, outcome: Outcome) -> None:
         if outcome.error is not None:
+            self.unreadable += 1
             self.problems.append(outcome.error)
         elif outcome.prediction is None or outcome.read is None:
             self.problems.append(self._why_not(outcome.message, outcome.read))
@@ -68,6 +70,7 @@ class GoldRun:
                     ranked=tuple(candidate.label for candidate in candidates),
                     retrieved=tuple(candidate.label for candidate in _by_similarity(candidates)),
                     probability=outcome.prediction.probability,
+                    needs_review=outcome.prediction.needs_review,
                     latency_ms=outcome.prediction.latency_ms,
                 )
             )

@@ -114,17 +114,17 @@ class Workspace:
 
     def notices(self) -> list[str]:
         """What a user should know before trusting the answers."""
-        found = []
-        if not self.version.has_cross_encoder:
-            found.append(
-                "no cross-encoder: decided by retrieval alone "
-                "(`mailroom init --cross-encoder NAME` configures one)"
-            )
-        for encoder, verdict in self.version.manifest.parity.items():
-            if not verdict["passed"] and self.settings.models.precision == "auto":
-                name = encoder.replace("_", "-")
-                found.append(f"the {name}'s int8 graph failed its parity gate: fp32 is used, which is slower")
-        return found
+        if self.version.has_cross_encoder:
+            return []
+        return [
+            "no cross-encoder: decided by retrieval alone "
+            "(`mailroom init --cross-encoder NAME` configures one)"
+        ]
+
+    def slower_encoders(self) -> list[str]:
+        """The encoders whose int8 graph differs too much from fp32, which is then used and slower."""
+        parity = self.version.manifest.parity
+        return [encoder.replace("_", "-") for encoder, verdict in parity.items() if not verdict["passed"]]
 
     def classifier(self) -> "Classifier":
         """The classifier of this workspace, its models loaded and checked."""

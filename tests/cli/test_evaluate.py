@@ -61,7 +61,8 @@ def test_rows_without_a_usable_label_are_named_and_left_out(run: Run, workspace:
         file.write('{"subject": "x", "body": "y", "label": "billing"}\nbroken\n')
     result = run("-w", workspace, "evaluate", gold, "--json")
     figures = json.loads(result.out)
-    assert (result.code, figures["emails"], figures["left_out"]) == (0, 3, 4)
+    # The row that is no JSON could not be read, and the exit code tells.
+    assert (result.code, figures["emails"], figures["left_out"]) == (1, 3, 4)
     assert f"{gold}:4: label 'unheard' is not in the taxonomy" in result.err
     assert f"{gold}:5: expected a label, found none" in result.err
     assert f"{gold}:6: label 'billing' is not assignable" in result.err

@@ -4,10 +4,12 @@ from mailroom.errors import DataError
 from mailroom.evaluate.metrics import (
     Confusion,
     Judged,
+    ReviewFigures,
     expected_calibration_error,
     latency_percentiles,
     macro_f1,
     recall_at,
+    review_figures,
     sibling_confusion_rate,
     worst_confusions,
 )
@@ -54,6 +56,15 @@ def test_a_probability_of_one_falls_into_the_last_bin() -> None:
     assert expected_calibration_error([1.0, 0.99], [True, False]) == pytest.approx((1.99 - 1) / 2)
 
 
+def test_review_figures_say_what_the_mark_takes_and_catches() -> None:
+    marked, correct = [True, True, False, False, False], [False, True, False, True, True]
+    assert review_figures(marked, correct) == ReviewFigures(0.4, 0.5, 2 / 3)
+
+
+def test_review_figures_without_mistakes_or_unmarked_emails() -> None:
+    assert review_figures([True], [True]) == ReviewFigures(1.0, None, None)
+
+
 def test_latency_percentiles_are_given_by_step() -> None:
     figures = latency_percentiles([{"encode": float(n), "total": 2.0 * n} for n in range(101)])
     assert figures == {
@@ -68,7 +79,7 @@ def test_worst_confusions_come_most_frequent_first() -> None:
 
 
 def test_the_json_form_has_the_documented_fields() -> None:
-    judged = [Judged("a1", ("a1", "a2"), ("a2", "a1"), 0.8, {"total": 1.0})]
+    judged = [Judged("a1", ("a1", "a2"), ("a2", "a1"), 0.8, False, {"total": 1.0})]
     record = evaluate(judged, 0.5, are_siblings).to_dict()
     assert record["recall_at_1"] == 1.0
     assert record["retrieval"]["recall_at_1"] == 0.0

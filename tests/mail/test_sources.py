@@ -201,3 +201,30 @@ def test_standard_input_is_recognised_without_seeking(monkeypatch: pytest.Monkey
     messages = list(iter_messages("-", MailSettings()))
     assert [message.origin for message in messages] == [f"stdin#{number}" for number in range(1, count + 1)]
     assert source_size_bytes("-") is None
+
+
+def test_a_workspace_is_no_mail_and_is_passed_over_inside_a_folder(tmp_path: Path) -> None:
+    desk = tmp_path / "desk"
+    desk.mkdir()
+    (desk / "mailroom.toml").write_text("", encoding="utf-8")
+    (desk / "notes.txt").write_text("not mail", encoding="utf-8")
+    (tmp_path / "one.eml").write_text("Subject: hi\n\nhello\n", encoding="utf-8")
+    assert [message.origin for message in iter_messages(tmp_path, MailSettings())] == [
+        str(tmp_path / "one.eml")
+    ]
+    with pytest.raises(MailParseError, match="got a mailroom workspace"):
+        list(iter_messages(desk, MailSettings()))
+
+
+def test_bytes_without_sense_are_no_mail_but_odd_charsets_are(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(bytes(range(256)) * 40)
+    with pytest.raises(MailParseError, match="binary data"):
+        list(iter_messages(path, MailSettings()))
+    for text, charset in (
+        ("Где моя посылка?", "koi8-r"),
+        ("荷物はどこですか", "iso2022_jp"),
+        ("Wo ist es? äöü", "latin-1"),
+    ):
+        path.write_bytes(text.encode(charset) * 50)
+        assert len(list(iter_messages(path, MailSettings()))) == 1

@@ -59,3 +59,16 @@ def test_the_embedded_bi_encoder_passes_in_int8(embedded_bi_encoder: Path) -> No
     assert (report.texts, report.labels) == (len(TEXTS) + len(LABELS), len(LABELS))
     assert report.passed
     assert 0 < report.mean_difference < 0.05
+
+
+@pytest.mark.parametrize(
+    ("texts", "disagreements", "passed"),
+    [(33, 4, True), (33, 8, False), (2500, 240, True), (2500, 275, False)],
+)
+def test_few_texts_may_disagree_by_chance_and_many_may_not(
+    texts: int, disagreements: int, passed: bool
+) -> None:
+    reference = np.tile(np.array([1.0, 0.99, 0.0], dtype=np.float32), (texts, 1))
+    candidate = reference.copy()
+    candidate[:disagreements, 1] = 1.01
+    assert compare_scores(reference, candidate).passed is passed

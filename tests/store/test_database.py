@@ -95,7 +95,7 @@ def test_sqlite_is_durable_and_waits_for_others(path: Path) -> None:
 @pytest.mark.parametrize(
     ("filters", "index"),
     [
-        (LogFilter(label="label-1"), "ix_predictions_label_key"),
+        (LogFilter(labels=("label-1",)), "ix_predictions_label_key"),
         (LogFilter(email_id="<1@example.org>"), "ix_predictions_email_key"),
     ],
 )
@@ -124,7 +124,7 @@ def test_tables_and_statements_are_ones_that_postgresql_understands() -> None:
     tables = " ".join(str(CreateTable(table).compile(dialect=dialect)) for table in metadata.sorted_tables)
     assert "BIGSERIAL" in tables
     assert "BLOB" not in tables
-    everything = LogFilter(*("label", NOON, NOON, True, 0.5, 0.1, "model", "email", "subject"), limit=3)
+    everything = LogFilter(("label",), NOON, NOON, True, 0.5, 0.1, "model", "email", "subject", limit=3)
     for statement in (select_statement(everything), count_statement(everything)):
         assert "ILIKE" in str(statement.compile(dialect=dialect))
 
