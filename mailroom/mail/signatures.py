@@ -42,6 +42,7 @@ _LEAD = re.compile(
 )
 _ORNAMENTS = " .,:|-<>[]()*•»"
 _BOILERPLATE_CHARS = 200
+_SHORT_DISCLAIMER_CHARS = 120
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 
@@ -262,9 +263,12 @@ def _is_disclaimer(paragraph: str, *, late: bool) -> bool:
         return False
     if _STRONG.search(paragraph):
         return True
-    if not late or len(paragraph) < 120 or not _MEDIUM.search(paragraph):
+    if not late or not _MEDIUM.search(paragraph):
         return False
-    return len(set(_WEAK.findall(paragraph))) >= 3
+    said = len(set(_WEAK.findall(paragraph)))
+    if len(paragraph) < _SHORT_DISCLAIMER_CHARS:
+        return said >= 2 and not _FIRST_PERSON.search(paragraph)
+    return said >= 3
 
 
 def _is_mostly_boilerplate(words: str) -> bool:

@@ -190,3 +190,13 @@ def test_an_automatic_answer_keeps_what_it_says_beside_its_boilerplate() -> None
     body = read_email(message, MailSettings()).email.body
     assert "answered within 3 days" in body
     assert "Unsubscribe" not in body
+
+
+def test_a_disclaimer_of_one_sentence_goes_and_a_request_about_one_stays() -> None:
+    def body(last: str) -> str:
+        raw = f"From: a@example.org\nSubject: x\n\nWhere is my order?\n\n{last}\n".encode()
+        return read_email(Message("test", "rfc822", raw, len(raw), False, None), MailSettings()).email.body
+
+    assert "addressee" not in body("This e-mail is confidential and intended only for the addressee.")
+    request = "I got a confidential e-mail that was intended only for Anna, what shall I do?"
+    assert request in body(request)
