@@ -27,9 +27,9 @@ from mailroom.models.runtime import Precision, open_session
 from mailroom.models.tokens import TextTokenizer
 
 KIND = "one-pass"
-# Attention among the candidates' tokens grows with the square of their number. More are scored in several runs,
-# which changes no score and costs another reading of the email each: of 20 labels with descriptions (733
-# tokens) and a 160-token email one run takes 426 ms, runs of 256 tokens take 200 (docs/experiments.md).
+# Attention among the candidates' tokens grows with the square of their number. More are scored in several
+# runs, which changes no score and costs another reading of the email each: 20 labels with descriptions (733
+# tokens) take 426 ms in one run, 200 in runs of 256 (docs/experiments-cross-encoder.md).
 MAX_LABEL_TOKENS_A_RUN = 256
 # A taxonomy has at most some thousand labels; the bound only guards against texts made anew for each call.
 _MAX_CACHED_LABELS = 65_536
