@@ -77,7 +77,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # A name that the terminal's encoding lacks is shown by its code, and is no reason to stop.
         with contextlib.suppress(AttributeError):
             cast(Any, stream).reconfigure(errors="backslashreplace")
-    sys.exit(_exit_code(sys.argv[1:] if arguments is None else list(arguments)))
+    code = _exit_code(sys.argv[1:] if arguments is None else list(arguments))
+    if arguments is None:
+        # The work is done and its outcome said; a late Ctrl-C must not turn it into another one.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(code)
 
 
 def _exit_code(arguments: list[str]) -> int:

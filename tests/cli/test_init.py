@@ -2,8 +2,8 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -124,11 +124,24 @@ def test_a_failed_init_leaves_nothing_that_blocks_the_next_with_another_taxonomy
         assert [label.name for label in opened.taxonomy.assignable] == ["One", "Two"]
 
 
+# `init` as it is, but it stays in the middle of its work until it is stopped.
+STUCK_INIT = """
+import sys, time
+from mailroom.models import export
+from mailroom.cli import main
+finish = export.export_bi_encoder
+def export_and_stay(*arguments, **options):
+    finish(*arguments, **options)
+    time.sleep(60)
+export.export_bi_encoder = export_and_stay
+main(sys.argv[1:])
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
 def test_a_killed_init_can_be_run_again(
     run: Run,
-    start: Callable[..., "subprocess.Popen[bytes]"],
     taxonomy_file: Path,
     tiny_model: Path,
     tmp_path: Path,
@@ -136,8 +149,13 @@ def test_a_killed_init_can_be_run_again(
     code: int,
 ) -> None:
     desk = tmp_path / "desk2"
-    process = start("init", desk, "--taxonomy", taxonomy_file, "--bi-encoder", tiny_model)
-    while not list(desk.glob("models/.draft-*/*")) and process.poll() is None:
+    arguments = ["init", desk, "--taxonomy", taxonomy_file, "--bi-encoder", tiny_model]
+    process = subprocess.Popen(
+        [sys.executable, "-c", STUCK_INIT, *map(str, arguments)],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    while not list(desk.glob("models/.draft-*/*/encoder.json")) and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
