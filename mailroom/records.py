@@ -1,4 +1,4 @@
-"""The frozen records that the steps hand on: Email → Candidate → Prediction (→ Feedback, Example later).
+"""The frozen records that the steps hand on: Email → Candidate → Prediction → Feedback → Example.
 
 Field names are the same in Python, JSON, SQL and the documentation. `similarity` is a cosine (−1…1),
 `score` a raw cross-encoder logit or None, `probability` a calibrated share (0…1), times are UTC.
@@ -8,7 +8,11 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
+
+
+FeedbackSource = Literal["review", "audit", "import", "move"]
+Grade = Literal["silver", "gold"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,3 +96,55 @@ class Prediction:
             "created_at": self.created_at.astimezone(UTC).isoformat(timespec="milliseconds"),
             "latency_ms": dict(self.latency_ms),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """A person's word on one email. History only grows: a later word supersedes, nothing is overwritten.
+
+    `wrong_label` is what the model had answered where that was not `label`, else None; `prediction_id` is
+    None where no prediction was judged (imported history). `audit` marks emails that were drawn at random:
+    they alone may be used to estimate precision.
+    """
+
+    id: str
+    email_id: str
+    label: str
+    wrong_label: str | None
+    prediction_id: str | None
+    reviewer: str
+    source: FeedbackSource
+    created_at: datetime
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as JSON-ready values, keyed by field name; times in ISO 8601 UTC."""
+        return {
+            "id": self.id,
+            "email_id": self.email_id,
+            "label": self.label,
+            "wrong_label": self.wrong_label,
+            "prediction_id": self.prediction_id,
+            "reviewer": self.reviewer,
+            "source": self.source,
+            "created_at": self.created_at.astimezone(UTC).isoformat(timespec="milliseconds"),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One labelled text to learn from: `gold` a person's word, `silver` the model's own confident answer.
+
+    `negatives` are wrong labels worth learning from, the most instructive first. `thread` groups the mails of
+    one conversation ("" where unknown). `candidates` are what retrieval proposed before the label was known,
+    best first: such lists are out of sample for whatever was trained since; () where none were logged.
+    """
+
+    email_id: str
+    text: str
+    label: str
+    grade: Grade
+    source: str
+    weight: float = 1.0
+    negatives: tuple[str, ...] = ()
+    thread: str = ""
+    candidates: tuple[Candidate, ...] = ()

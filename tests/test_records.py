@@ -1,9 +1,11 @@
-from dataclasses import replace
+import json
+from dataclasses import fields, replace
+from datetime import UTC, datetime
 
 from mailroom.config import MailSettings
 from mailroom.mail.read import read_email
 from mailroom.mail.sources import Message
-from mailroom.records import Email
+from mailroom.records import Email, Feedback
 
 
 def read(raw: bytes) -> Email:
@@ -38,3 +40,13 @@ def test_an_email_made_by_hand_is_its_own_content() -> None:
     assert email.content_sha256 == Email("2", "Hello", "World").content_sha256
     assert email.content_sha256 != Email("1", "Hello", "world").content_sha256
     assert replace(email, id="2").content_sha256 == email.content_sha256
+
+
+def test_feedback_is_json_ready() -> None:
+    word = Feedback(
+        "f1", "e1", "refund", "invoice", None, "Ada", "audit", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    )
+    content = word.to_dict()
+    assert json.loads(json.dumps(content)) == content
+    assert set(content) == {field.name for field in fields(Feedback)}
+    assert content["created_at"] == "2026-01-02T03:04:05.000+00:00"

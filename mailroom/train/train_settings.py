@@ -60,12 +60,15 @@ def pick_device(name: str) -> torch.device:
 
 
 def pick_precision(precision: Precision, device: torch.device) -> Literal["fp32", "bf16"]:
-    """`auto` is bf16 on a GPU and on CPUs with matrix units (AMX, measured 8 times fp32), else fp32."""
+    """`auto` is bf16 on a GPU and on CPUs that multiply it, else fp32.
+
+    Measured on linear layers of MiniLM's size: AMX 8 times fp32, AVX512-BF16 2.7 times.
+    """
     if precision != "auto":
         return precision
-    return "bf16" if device.type == "cuda" or _has_amx() else "fp32"
+    return "bf16" if device.type == "cuda" or _multiplies_bf16() else "fp32"
 
 
-def _has_amx() -> bool:
+def _multiplies_bf16() -> bool:
     capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("amx_bf16"))
+    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
