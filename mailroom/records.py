@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-
 FeedbackSource = Literal["review", "audit", "import", "move"]
 Grade = Literal["silver", "gold"]
 
