@@ -6,6 +6,7 @@
     ├── MailParseError     a message or a mailbox cannot be read at all
     ├── ModelError         a model cannot be found, loaded, exported or trusted
     ├── StoreError         the prediction log cannot be opened, read or written
+    │   └── CycleBusyError another learning cycle is under way, or has taken this one over
     ├── DataError          a row of labelled data is unusable
     └── PromotionRefused   a challenger failed the gate; the champion stays
 
@@ -36,6 +37,10 @@ class ModelError(MailroomError):
 
 class StoreError(MailroomError):
     """The prediction log cannot be opened, read or written."""
+
+
+class CycleBusyError(StoreError):
+    """Another learning cycle is under way, or another process has taken this one over."""
 
 
 class DataError(MailroomError):

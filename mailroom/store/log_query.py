@@ -1,5 +1,6 @@
 """A filter → the statement that reads the prediction log, and the rows that come back."""
 
+import uuid
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from mailroom.records import Prediction
+from mailroom.store import packing
+from mailroom.store.label_sets import LabelSet
 from mailroom.store.packing import id_digest, storable
 from mailroom.store.schema import emails, names, predictions, taxonomies
 
@@ -51,6 +54,13 @@ class LoggedPrediction:
 def select_statement(log_filter: LogFilter) -> sa.Select[Any]:
     """The predictions that fit, in the order they were recorded, with names in place of keys."""
     p = predictions.c
+    statement = select_predictions().where(*_conditions(log_filter))
+    return statement.order_by(p.key.desc() if log_filter.newest_first else p.key).limit(log_filter.limit)
+
+
+def select_predictions(*others: sa.ColumnElement[Any]) -> sa.Select[Any]:
+    """All predictions in no order, with `others` (columns of `emails` or `predictions`) beside them."""
+    p = predictions.c
     tables = (
         predictions.join(emails, p.email_key == emails.c.key)
         .join(taxonomies, p.taxonomy_key == taxonomies.c.key)
@@ -69,8 +79,26 @@ def select_statement(log_filter: LogFilter) -> sa.Select[Any]:
         _decided_by.c.name.label("decided_by"),
         _steps.c.name.label("latency_steps"),
     )
-    statement = sa.select(*columns).select_from(tables).where(*_conditions(log_filter))
-    return statement.order_by(p.key.desc() if log_filter.newest_first else p.key).limit(log_filter.limit)
+    return sa.select(*columns, *others).select_from(tables)
+
+
+def prediction_from_row(row: Any, labels: LabelSet) -> Prediction:
+    """A row of `select_predictions` as the record, read with the labels of its taxonomy."""
+    return Prediction(
+        id=str(uuid.UUID(bytes=row.id)),
+        email_id=row.email_id,
+        label=row.label,
+        path=labels.paths[row.label],
+        probability=row.probability,
+        margin=row.margin,
+        needs_review=row.needs_review,
+        candidates=packing.unpack_candidates(row.candidates, labels.ids),
+        model=row.model,
+        taxonomy=row.taxonomy,
+        decided_by=row.decided_by,
+        created_at=row.created_at,
+        latency_ms=packing.unpack_latency(row.latency_steps, row.latency_ms),
+    )
 
 
 def count_statement(log_filter: LogFilter) -> sa.Select[int]:

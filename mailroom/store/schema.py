@@ -1,4 +1,4 @@
-"""The tables of the prediction log, in types that SQLite and PostgreSQL share.
+"""The tables of the store, in types that SQLite and PostgreSQL share: predictions, feedback, cycles.
 
 Whatever many rows repeat (label ids, model versions, step names) stands once in `names`; times are
 microseconds since 1970 in UTC. `docs/prediction-log.md` describes the columns.
@@ -25,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeDecorator
 
 # The newest migration; a database that names it needs no Alembic to be opened.
-SCHEMA_REVISION = "0001"
+SCHEMA_REVISION = "0002"
 
 MAX_SUBJECT_CHARS = 200
 MAX_SENDER_CHARS = 200
@@ -58,8 +58,8 @@ metadata = MetaData()
 _Key = BigInteger().with_variant(Integer, "sqlite")
 
 
-def _name_reference(name: str) -> Column[int]:
-    return Column(name, ForeignKey("names.key"), nullable=False)
+def _name_reference(name: str, nullable: bool = False) -> Column[int]:
+    return Column(name, ForeignKey("names.key"), nullable=nullable)
 
 
 names = Table(
@@ -91,6 +91,8 @@ emails = Table(
     Column("received_at", UtcTime),
     Column("origin", Text, nullable=False),
     Column("text", LargeBinary),
+    # Null where the email is the first of its thread, as most are: its own id names the thread then.
+    Column("thread_digest", LargeBinary(ID_DIGEST_BYTES)),
 )
 
 predictions = Table(
@@ -121,6 +123,78 @@ promotions = Table(
     Column("promoted_by", Text, nullable=False),
     Column("reason", Text, nullable=False),
 )
+
+# People's words on emails: rows are added and never changed.
+feedback = Table(
+    "feedback",
+    metadata,
+    Column("key", _Key, primary_key=True),
+    Column("id", LargeBinary(16), nullable=False, unique=True),
+    Column("email_key", ForeignKey("emails.key"), nullable=False),
+    _name_reference("label_key"),
+    _name_reference("wrong_label_key", nullable=True),
+    Column("prediction_key", ForeignKey("predictions.key")),
+    _name_reference("reviewer_key"),
+    _name_reference("source_key"),
+    # When it was said, and when it was written down: history that is imported was said long before.
+    Column("created_at", UtcTime, nullable=False),
+    Column("recorded_at", UtcTime, nullable=False),
+)
+
+# Emails handed to a reviewer. An audit draw stays one, whoever skips it, until it is answered.
+review_draws = Table(
+    "review_draws",
+    metadata,
+    Column("key", _Key, primary_key=True),
+    Column("email_key", ForeignKey("emails.key"), nullable=False, unique=True),
+    Column("kind", String(16), nullable=False),
+    _name_reference("reviewer_key"),
+    Column("drawn_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime, nullable=False),
+    Column("answered_at", UtcTime),
+)
+
+# Runs of the learning loop. `running` is 1 or null, and unique: at most one row can hold it.
+cycles = Table(
+    "cycles",
+    metadata,
+    Column("key", _Key, primary_key=True),
+    Column("id", LargeBinary(16), nullable=False, unique=True),
+    Column("running", Integer, unique=True),
+    Column("started_at", UtcTime, nullable=False),
+    Column("owner", String(64), nullable=False),
+    Column("host", Text, nullable=False),
+    Column("pid", BigInteger, nullable=False),
+    Column("heartbeat_at", UtcTime, nullable=False),
+    Column("takeovers", Integer, nullable=False),
+    Column("steps", Text, nullable=False),
+    Column("model", Text),
+    Column("ended_at", UtcTime),
+    Column("outcome", Text),
+    Column("summary", Text),
+)
+
+# What a cycle learned from, and what it kept apart: the snapshot of its training data.
+training_examples = Table(
+    "training_examples",
+    metadata,
+    Column("key", _Key, primary_key=True),
+    Column("cycle_key", ForeignKey("cycles.key"), nullable=False),
+    Column("email_key", ForeignKey("emails.key"), nullable=False),
+    Column("feedback_key", ForeignKey("feedback.key")),
+    _name_reference("label_key"),
+    _name_reference("grade_key"),
+    _name_reference("part_key"),
+    _name_reference("source_key"),
+    Column("weight", Double, nullable=False),
+    Column("negatives", LargeBinary, nullable=False),
+)
+
+# The latest word on an email is found by the end of this index.
+Index("ix_feedback_email", feedback.c.email_key, feedback.c.created_at, feedback.c.key)
+Index("ix_feedback_prediction_key", feedback.c.prediction_key)
+Index("ix_training_examples_cycle_key", training_examples.c.cycle_key)
+Index("ix_training_examples_email_key", training_examples.c.email_key)
 
 for column in ("email_key", "label_key", "margin", "created_at"):
     Index(f"ix_predictions_{column}", predictions.c[column])

@@ -19,7 +19,7 @@ from mailroom.errors import MailParseError
 from mailroom.mail.read import ReadEmail, read_email
 from mailroom.mail.sources import Message, iter_messages
 from mailroom.records import Email
-from mailroom.store.prediction_log import LogEntry, PredictionLog, distinct_id
+from mailroom.store.prediction_log import KnownEmail, LogEntry, PredictionLog, distinct_id
 
 # Emails of this run that are remembered: more than can be under way between two commits, so that a copy is
 # found either here or in the log, and few enough that a mailbox of any size runs in constant memory.
@@ -128,16 +128,19 @@ class ClassificationRun:
         known = self._log.known([name for email in emails for name in (email.id, distinct_id(email))])
         return [self._admit_one(email, known) for email in emails]
 
-    def _admit_one(self, email: Email, known: dict[str, str]) -> Email | None:
+    def _admit_one(self, email: Email, known: dict[str, KnownEmail]) -> Email | None:
         """The email if it wants an answer: under its own id, or under a distinct one if that is taken."""
         content = email.content_sha256
         for candidate in (email, replace(email, id=distinct_id(email))):
             if candidate.id in self._seen:
                 if self._seen[candidate.id] == content:
                     return None
-            elif known.get(candidate.id, content) == content:
+                continue
+            stored = known.get(candidate.id)
+            if stored is None or stored.content_sha256 == content:
                 self._remember(candidate.id, content)
-                return candidate if self._again or candidate.id not in known else None
+                answered = stored is not None and stored.predicted
+                return candidate if self._again or not answered else None
         return None
 
     def _remember(self, email_id: str, content: str) -> None:

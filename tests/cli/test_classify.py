@@ -8,14 +8,21 @@ import pty
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import uuid_utils
 
 from mailroom.cli.classify import CSV_FIELDS
+from mailroom.config import MailSettings
 from mailroom.errors import StoreError
-from mailroom.records import Prediction
+from mailroom.mail.read import read_email
+from mailroom.mail.sources import iter_messages
+from mailroom.records import Feedback, Prediction
+from mailroom.store.feedback import FeedbackLog
 from mailroom.store.prediction_log import PredictionLog
+from mailroom.workspace import Workspace
 from tests.cli.conftest import Run, logged_ids, write_mailbox
 
 FIELDS = {field.name for field in dataclasses.fields(Prediction)}
@@ -67,6 +74,24 @@ def test_the_table_has_a_row_an_email_and_the_summary_stands_on_stderr(
     assert "5 emails in" in result.err
     assert "5 classified" in result.err
     assert "no cross-encoder: decided by retrieval alone" in result.err
+
+
+def test_email_known_from_labelled_history_alone_is_classified(
+    run: Run, workspace: Path, tmp_path: Path
+) -> None:
+    row = tmp_path / "one.jsonl"
+    row.write_text('{"id": "h1", "subject": "Parcel", "body": "Where is it?"}\n', encoding="utf-8")
+    message = next(iter_messages(row, MailSettings()))
+    email = read_email(message, MailSettings()).email
+    word = Feedback(
+        str(uuid_utils.uuid7()), "h1", "lost", None, None, "ann", "import", datetime(2026, 1, 1, tzinfo=UTC)
+    )
+    with Workspace.open(workspace) as opened:
+        FeedbackLog(opened.database).append([word], [(email, "history")])
+    assert [found["email_id"] for found in rows(run("-w", workspace, "classify", row, "--json").out)] == [
+        "h1"
+    ]
+    assert "already in the log" in run("-w", workspace, "classify", row).err
 
 
 def test_running_again_skips_what_is_there_and_again_redoes_it(

@@ -1,13 +1,13 @@
 """One set of fixtures for every kind of database: add a URL maker to `URLS` to run the suite on it."""
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import uuid_utils
 
-from mailroom.records import Candidate, Email, Prediction
+from mailroom.records import Candidate, Email, Feedback, FeedbackSource, Prediction
 from mailroom.store.database import Database, open_database
 from mailroom.store.prediction_log import LogEntry, PredictionLog
 
@@ -77,3 +77,26 @@ def make_entry(
         latency_ms={"parse": 0.5, "embed": 12.25},
     )
     return LogEntry(prediction, email, f"box.mbox:{number}")
+
+
+def make_word(
+    email_id: str = "<0@example.org>",
+    label: str = "label-1",
+    *,
+    wrong_label: str | None = None,
+    prediction_id: str | None = None,
+    reviewer: str = "ann",
+    source: FeedbackSource = "review",
+    minutes: float = 0,
+) -> Feedback:
+    """A word that was said `minutes` after noon."""
+    return Feedback(
+        id=str(uuid_utils.uuid7()),
+        email_id=email_id,
+        label=label,
+        wrong_label=wrong_label,
+        prediction_id=prediction_id,
+        reviewer=reviewer,
+        source=source,
+        created_at=NOON + timedelta(minutes=minutes),
+    )

@@ -14,10 +14,12 @@ import sqlalchemy as sa
 from mailroom.errors import StoreError
 from mailroom.store import database as database_module
 from mailroom.store.database import Database, open_database, url_in_folder
+from mailroom.store.examples import ExampleReader
+from mailroom.store.feedback import FeedbackLog
 from mailroom.store.log_query import LogFilter, count_statement, select_statement
 from mailroom.store.prediction_log import PredictionLog
 from mailroom.store.schema import SCHEMA_REVISION, metadata
-from tests.store.conftest import LABELS, NOON, TAXONOMY, make_entry
+from tests.store.conftest import LABELS, NOON, TAXONOMY, make_entry, make_word
 
 ROOT = Path(__file__).parents[2]
 
@@ -70,6 +72,23 @@ def test_migrations_make_what_the_schema_says(database: Database) -> None:
         for index in metadata.tables["predictions"].indexes
     }
     assert found == expected
+
+
+def test_log_of_the_first_schema_is_brought_up_to_date_with_all_it_holds(path: Path) -> None:
+    filled(path)
+    connection = sqlite3.connect(path)
+    for table in ("training_examples", "cycles", "review_draws", "feedback"):
+        connection.execute(f"DROP TABLE {table}")
+    connection.execute("ALTER TABLE emails DROP COLUMN thread_digest")
+    connection.execute("UPDATE alembic_version SET version_num = '0001'")
+    connection.commit()
+    connection.close()
+    assert "brings it up to date" in refusal(path, read_only=True)
+    with open_database(sqlite_url(path)) as database:
+        assert PredictionLog(database).count() == 3
+        FeedbackLog(database).append([make_word("<1@example.org>")])
+        [labelled] = ExampleReader(database).labelled()
+        assert labelled.thread
 
 
 def test_current_database_opens_without_alembic(path: Path) -> None:

@@ -13,7 +13,7 @@ from mailroom.errors import StoreError
 from mailroom.records import Email, Prediction
 from mailroom.store.database import Database, open_database
 from mailroom.store.log_query import LogFilter
-from mailroom.store.prediction_log import LogEntry, PredictionLog, distinct_id
+from mailroom.store.prediction_log import KnownEmail, LogEntry, PredictionLog, distinct_id
 from tests.store.conftest import LABELS, NOON, TAXONOMY, make_entry
 
 
@@ -66,7 +66,9 @@ def test_known_gives_the_content_hashes_of_thousands(log: PredictionLog) -> None
     entries = [make_entry(number) for number in range(1200)]
     log.append(entries)
     asked = [entry.email.id for entry in entries] + ["<new@example.org>"]
-    assert log.known(asked) == {entry.email.id: entry.email.content_sha256 for entry in entries}
+    assert log.known(asked) == {
+        entry.email.id: KnownEmail(entry.email.content_sha256, True) for entry in entries
+    }
 
 
 def test_second_prediction_for_an_email_stands_beside_the_first(log: PredictionLog) -> None:
@@ -222,7 +224,7 @@ def test_broken_mail_can_be_stored_and_found_again(log: PredictionLog) -> None:
     entry = make_entry(email_id="<\udcff\0x@example.org>", subject="caf\udce9 \0" + "é" * 500, body="\ud800")
     entry = dataclasses.replace(entry, origin="box\udcff.mbox")
     log.append([entry])
-    assert log.known([entry.email.id]) == {entry.email.id: entry.email.content_sha256}
+    assert log.known([entry.email.id]) == {entry.email.id: KnownEmail(entry.email.content_sha256, True)}
     [logged] = log.query(LogFilter(email_id=entry.email.id))
     assert len(logged.subject) == 200
     assert log.latest_for(entry.email.id) is not None

@@ -1,0 +1,181 @@
+"""Store → what learning reads in bulk: labelled emails, and unlabelled ones with the newest answer.
+
+Read in pages, each in a transaction of its own: a million emails hold neither memory nor writers up. An
+email whose text was not kept is nothing to learn from, and is left out.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from mailroom.records import Candidate, Feedback, Prediction
+from mailroom.store.database import Database
+from mailroom.store.feedback import feedback_from_row, is_latest, select_feedback
+from mailroom.store.label_sets import LabelSets
+from mailroom.store.log_query import prediction_from_row, select_predictions
+from mailroom.store.packing import unpack_text
+from mailroom.store.rows import CHUNK
+from mailroom.store.schema import emails, feedback, predictions
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledEmail:
+    """An email with the word in force, and the model's first answer where that came before any word.
+
+    Such an answer is out of sample: no model had learned the email's label. `thread` is never empty.
+    """
+
+    email_id: str
+    text: str
+    thread: str
+    feedback: Feedback
+    first_prediction: Prediction | None
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """What retrieval proposed before the label was known, best first; () where nothing was logged."""
+        return () if self.first_prediction is None else self.first_prediction.candidates
+
+
+@dataclass(frozen=True, slots=True)
+class UnlabelledEmail:
+    """An email that nobody has spoken on, and the newest answer for it. `thread` is never empty."""
+
+    email_id: str
+    text: str
+    thread: str
+    prediction: Prediction
+
+
+class ExampleReader:
+    """The emails of one database as learning wants them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._predictions = PredictionReader(database)
+
+    def labelled(self) -> Iterator[LabelledEmail]:
+        """Every email that a person has spoken on, in the order in which emails were stored."""
+        last = 0
+        while rows := self._labelled_page(last):
+            yield from (labelled for _, labelled in rows)
+            last = rows[-1][0]
+
+    def unlabelled(self, limit: int | None = None) -> Iterator[UnlabelledEmail]:
+        """Emails with a prediction and no feedback, those stored last first; `limit` of them at most."""
+        last: int | None = None
+        left = limit
+        while left is None or left > 0:
+            rows = self._unlabelled_page(last, CHUNK if left is None else min(CHUNK, left))
+            if not rows:
+                return
+            yield from (unlabelled for _, unlabelled in rows)
+            last = rows[-1][0]
+            left = None if left is None else left - len(rows)
+
+    def labelled_without_text(self) -> int:
+        """How many labelled emails cannot be learned from, since their text was not kept."""
+        labelled = sa.exists().where(feedback.c.email_key == emails.c.key)
+        counted = sa.select(sa.func.count()).where(labelled, emails.c.text.is_(None))
+        with self._database.read() as connection:
+            return connection.execute(counted.select_from(emails)).scalar_one()
+
+    def _labelled_page(self, after: int) -> list[tuple[int, LabelledEmail]]:
+        first_key = first_prediction(feedback.c.email_key).label("first_key")
+        columns = (emails.c.key.label("email_key"), emails.c.text, first_key)
+        page = (
+            select_feedback(*columns, *THREAD)
+            .where(feedback.c.email_key > after, emails.c.text.is_not(None), is_latest())
+            .order_by(feedback.c.email_key)
+            .limit(CHUNK)
+        )
+        with self._database.read() as connection:
+            rows = connection.execute(page).all()
+            first = self._predictions.by_key(connection, [row.first_key for row in rows if row.first_key])
+        return [
+            (
+                row.email_key,
+                LabelledEmail(
+                    row.email_id,
+                    unpack_text(row.text),
+                    thread_of(row),
+                    feedback_from_row(row),
+                    first.get(row.first_key),
+                ),
+            )
+            for row in rows
+        ]
+
+    def _unlabelled_page(self, before: int | None, size: int) -> list[tuple[int, UnlabelledEmail]]:
+        newest = sa.select(sa.func.max(predictions.c.key)).where(predictions.c.email_key == emails.c.key)
+        newest_key = newest.scalar_subquery()
+        page = (
+            sa.select(emails.c.key, emails.c.id, emails.c.text, newest_key.label("newest_key"), *THREAD)
+            .where(
+                emails.c.text.is_not(None),
+                ~sa.exists().where(feedback.c.email_key == emails.c.key),
+                sa.exists().where(predictions.c.email_key == emails.c.key),
+            )
+            .order_by(emails.c.key.desc())
+            .limit(size)
+        )
+        if before is not None:
+            page = page.where(emails.c.key < before)
+        with self._database.read() as connection:
+            rows = connection.execute(page).all()
+            newest_of = self._predictions.by_key(connection, [row.newest_key for row in rows])
+        return [
+            (
+                row.key,
+                UnlabelledEmail(row.id, unpack_text(row.text), thread_of(row), newest_of[row.newest_key]),
+            )
+            for row in rows
+        ]
+
+
+class PredictionReader:
+    """Predictions by their row keys."""
+
+    def __init__(self, database: Database) -> None:
+        self._label_sets = LabelSets(database)
+
+    def by_key(self, connection: Connection, keys: Sequence[int]) -> dict[int, Prediction]:
+        """The predictions with these keys, however many."""
+        found: dict[int, Prediction] = {}
+        for start in range(0, len(keys), CHUNK):
+            chunk = keys[start : start + CHUNK]
+            statement = select_predictions(predictions.c.key).where(predictions.c.key.in_(chunk))
+            for row in connection.execute(statement):
+                labels = self._label_sets.get(connection, row.taxonomy)
+                found[row.key] = prediction_from_row(row, labels)
+        return found
+
+
+# What `thread_of` needs of a row.
+THREAD: tuple[sa.Column[Any], ...] = (emails.c.id_digest, emails.c.thread_digest)
+
+
+def thread_of(row: Any) -> str:
+    """The thread of an email: the same for all mails of one conversation, the email's own where it is alone.
+
+    Threads go by References, else In-Reply-To; equal subjects alone make no thread, since "Question" would
+    hold half of a mailbox together.
+    """
+    digest: bytes = row.thread_digest or row.id_digest
+    return digest.hex()
+
+
+def first_prediction(email_key: sa.ColumnElement[int]) -> sa.ScalarSelect[int]:
+    """The key of an email's first prediction, where that was made before anybody spoke on the email."""
+    first = sa.select(sa.func.min(predictions.c.key)).where(predictions.c.email_key == email_key)
+    word = feedback.alias("word")
+    spoken_at = sa.select(sa.func.min(word.c.recorded_at)).where(word.c.email_key == email_key)
+    found = predictions.alias("first_prediction")
+    return (
+        sa.select(found.c.key)
+        .where(found.c.key == first.scalar_subquery(), found.c.created_at <= spoken_at.scalar_subquery())
+        .scalar_subquery()
+    )
