@@ -17,6 +17,7 @@ from mailroom.errors import ModelError
 from mailroom.models.encoder_config import GRAPH_NAMES, TOKENIZER_NAME, WEIGHTS_NAME
 from mailroom.models.one_pass import OnePassServingConfig, write_serving_config
 from mailroom.models.one_pass_config import OnePassConfig, read_config
+from mailroom.models.one_pass_session import READS_EMAIL, state_names
 
 Progress = Callable[[str], None]
 SAFETENSORS_NAME = "model.safetensors"
@@ -39,10 +40,7 @@ def export_one_pass(source: Path, target: Path, progress: Progress | None = None
     shutil.copyfile(source / TOKENIZER_NAME, target / TOKENIZER_NAME)
     serving = _serving_config(config)
     write_serving_config(target, serving)
-    say("writing the fp32 graph")
-    _write_fp32(config, tensors, target / GRAPH_NAMES["fp32"])
-    say("writing the int8 graph")
-    _write_int8(target / GRAPH_NAMES["fp32"], target / GRAPH_NAMES["int8"])
+    _write_graphs(config, tensors, target, say)
     _copy_weights(source, target / WEIGHTS_NAME)
     return {"kind": serving.kind, "max_tokens": serving.max_email_tokens, "temperature": serving.temperature}
 
@@ -86,12 +84,25 @@ def _read_tensors(source: Path, config: OnePassConfig) -> dict[str, NDArray[np.f
     return tensors
 
 
-def _write_fp32(config: OnePassConfig, tensors: dict[str, NDArray[np.float32]], path: Path) -> None:
+def _write_graphs(
+    config: OnePassConfig, tensors: dict[str, NDArray[np.float32]], target: Path, say: Progress
+) -> None:
     import onnx
 
+    from mailroom.models.export_halves import in_halves
     from mailroom.models.export_one_pass_graph import build_graph
 
-    onnx.save(build_graph(config, tensors), path)
+    first = state_names(config.num_hidden_layers)
+    say("writing the fp32 graph")
+    whole = target / ".whole.onnx"
+    model = build_graph(config, tensors)
+    onnx.save(model, whole)
+    onnx.save(in_halves(model, READS_EMAIL, first), target / GRAPH_NAMES["fp32"])
+    say("writing the int8 graph")
+    _write_int8(whole, target / GRAPH_NAMES["int8"])
+    whole.unlink()
+    int8 = onnx.load(target / GRAPH_NAMES["int8"])
+    onnx.save(in_halves(int8, READS_EMAIL, first), target / GRAPH_NAMES["int8"])
 
 
 def _write_int8(source: Path, target: Path) -> None:

@@ -1,81 +1,53 @@
 """The one-pass cross-encoder as an ONNX graph: config + named tensors → ModelProto (fp32).
 
-The graph is written out op by op, so it needs no torch and says exactly what runs. Inputs, none padded:
-`email_ids` (T,), `label_ids` (N,) with the candidates' tokens one after the other, `label_lengths` (K,);
-output `scores` (K,). T, N and K are free at every run.
+The graph is written out op by op, so it needs no torch and says exactly what runs. It has two halves that
+share nothing but weights; `in_halves` makes them the branches of one switch:
+
+    email_ids (T,)                              → keys_i, values_i (1, T, D) of every layer i, vector (1, D)
+    email_keys_i, email_values_i, email_vector,
+    label_ids (N,), label_lengths (K,)          → scores (K,)
+
+Nothing is padded: `label_ids` holds the candidates' tokens one after the other. T, N and K are free at
+every run. So one reading of the email serves any number of runs of candidates.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
+from mailroom.models.export_graph_writer import Array, GraphWriter
 from mailroom.models.one_pass_config import OnePassConfig
+from mailroom.models.one_pass_session import state_names
 
 OPSET = 20
 MICROSOFT = "com.microsoft"
 IR_VERSION = 10
-Array = NDArray[Any]
-
-
-class GraphWriter:
-    """Collects nodes and constants; every method returns the name of the value that it made."""
-
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
-        self._names: dict[tuple[str, bytes], str] = {}
-
-    def add(self, op: str, *inputs: str, outputs: int = 1, domain: str = "", **attributes: Any) -> str:
-        """One node with one output."""
-        return self.add_many(op, *inputs, outputs=outputs, domain=domain, **attributes)[0]
-
-    def add_many(self, op: str, *inputs: str, outputs: int, domain: str = "", **attributes: Any) -> list[str]:
-        """One node with several outputs."""
-        index = len(self.nodes)
-        names = [f"{op}_{index}_{i}" for i in range(outputs)]
-        self.nodes.append(
-            helper.make_node(op, list(inputs), names, name=f"{op}_{index}", domain=domain, **attributes)
-        )
-        return names
-
-    def constant(self, value: Array, name: str | None = None) -> str:
-        """A constant; small ones of equal content are stored once."""
-        array = np.ascontiguousarray(value).reshape(value.shape)
-        key = (f"{array.dtype}{array.shape}", array.tobytes() if array.size < 16 else b"")
-        if name is None and array.size < 16 and key in self._names:
-            return self._names[key]
-        name = name or f"constant_{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(array, name))
-        self._names[key] = name
-        return name
-
-    def integers(self, *values: int) -> str:
-        """A vector of int64."""
-        return self.constant(np.array(values, dtype=np.int64))
-
-    def scalar(self, value: float) -> str:
-        """One float32."""
-        return self.constant(np.array(value, dtype=np.float32))
 
 
 def build_graph(config: OnePassConfig, tensors: Mapping[str, Array]) -> onnx.ModelProto:
     """The fp32 graph; `tensors` by their names in model.safetensors. KeyError for one missing."""
     writer = _OnePassGraph(config, tensors)
-    scores = writer.write()
-    writer.nodes.append(helper.make_node("Identity", [scores], ["scores"], name="scores"))
+    states = writer.read_email()
+    results = {**states, "scores": writer.score_candidates()}
+    for name, value in results.items():
+        writer.nodes.append(helper.make_node("Identity", [value], [name], name=name))
+    width = config.hidden_size
+    shapes: dict[str, list[int | str]] = {
+        name: [1, width] if name == "vector" else [1, "T", width] for name in states
+    }
+    given = [_floats(f"email_{name}", shape) for name, shape in shapes.items()]
+    ids = [
+        helper.make_tensor_value_info(name, TensorProto.INT64, [size])
+        for name, size in (("email_ids", "T"), ("label_ids", "N"), ("label_lengths", "K"))
+    ]
+    outputs = [_floats(name, shape) for name, shape in shapes.items()]
     graph = helper.make_graph(
         writer.nodes,
         "one_pass_cross_encoder",
-        [
-            helper.make_tensor_value_info("email_ids", TensorProto.INT64, ["T"]),
-            helper.make_tensor_value_info("label_ids", TensorProto.INT64, ["N"]),
-            helper.make_tensor_value_info("label_lengths", TensorProto.INT64, ["K"]),
-        ],
-        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["K"])],
+        [*ids, *given],
+        [*outputs, _floats("scores", ["K"])],
         writer.constants,
     )
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)]
@@ -83,6 +55,10 @@ def build_graph(config: OnePassConfig, tensors: Mapping[str, Array]) -> onnx.Mod
     model.ir_version = IR_VERSION
     onnx.checker.check_model(model)
     return model
+
+
+def _floats(name: str, shape: Sequence[int | str]) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
 
 
 class _OnePassGraph(GraphWriter):
@@ -94,24 +70,37 @@ class _OnePassGraph(GraphWriter):
         self.tensors = tensors
         self.candidate_prefix = "one_pass.candidate_" if config.separate_candidate_tower else ""
 
-    def write(self) -> str:
-        """All nodes from the ids to the scores (K,)."""
-        email_count = self.add("Shape", "email_ids")
-        member, own, positions = self._candidate_layout(email_count)
-        zero = self.integers(0)[:]
-        email_positions = self.add(
-            "Range", self._first(zero), self._first(email_count), self.constant(np.array(1, dtype=np.int64))
-        )
-        email = self._embed("email_ids", email_positions)
-        labels = self._embed("label_ids", positions)
-        open_row = self.add(
-            "Expand",
-            self.scalar(0.0),
-            self.add("Concat", self.add("Shape", "label_ids"), email_count, axis=0),
-        )
+    def read_email(self) -> dict[str, str]:
+        """The email's half: what every run of candidates needs of it, by the names that serving uses."""
+        first, end = self.integers(0), self.add("Shape", "email_ids")
+        step = self.constant(np.array(1, dtype=np.int64))
+        email = self._embed("email_ids", self.add("Range", self._first(first), self._first(end), step))
+        keys, values = [], []
         for index in range(self.config.num_hidden_layers):
-            email, labels = self._layer(index, email, labels, own, open_row)
-        return self._read_out(email, labels, member)
+            base = f"encoder.layer.{index}."
+            query, key, value = self._project(email, base)
+            email = self._finish(email, self._attend(query, key, value), base)
+            keys.append(key)
+            values.append(value)
+        names = state_names(self.config.num_hidden_layers)
+        return dict(zip(names, [*keys, *values, self._pool_email(email)], strict=True))
+
+    def score_candidates(self) -> str:
+        """The candidates' half, from their ids and the email's states to scores (K,)."""
+        shape = self.add("Shape", "email_keys_0")
+        email_count = self.add("Slice", shape, self.integers(1), self.integers(2))
+        member, own, positions = self._candidate_layout(email_count)
+        labels = self._embed("label_ids", positions)
+        row = self.add("Concat", self.add("Shape", "label_ids"), email_count, axis=0)
+        open_row = self.add("Expand", self.scalar(0.0), row)
+        for index in range(self.config.num_hidden_layers):
+            base = f"{self.candidate_prefix}encoder.layer.{index}."
+            query, key, value = self._project(labels, base)
+            keys = self.add("Concat", f"email_keys_{index}", key, axis=1)
+            values = self.add("Concat", f"email_values_{index}", value, axis=1)
+            context = self._attend(query, keys, values, self._bias(index, own, open_row))
+            labels = self._finish(labels, context, base)
+        return self._read_out(self._pool(labels, member))
 
     def _first(self, vector: str) -> str:
         return self.add("Squeeze", vector, self.integers(0))
@@ -150,18 +139,6 @@ class _OnePassGraph(GraphWriter):
         places = self.add("Gather", "position_table", positions)
         states = self._norm(self.add("Add", words, places), "embeddings.LayerNorm")
         return self.add("Unsqueeze", states, self.integers(0))
-
-    def _layer(self, index: int, email: str, labels: str, own: str, open_row: str) -> tuple[str, str]:
-        base = f"encoder.layer.{index}."
-        q_email, k_email, v_email = self._project(email, base)
-        q_label, k_label, v_label = self._project(labels, self.candidate_prefix + base)
-        email_context = self._attend(q_email, k_email, v_email)
-        keys = self.add("Concat", k_email, k_label, axis=1)
-        values = self.add("Concat", v_email, v_label, axis=1)
-        label_context = self._attend(q_label, keys, values, self._bias(index, own, open_row))
-        return self._finish(email, email_context, base), self._finish(
-            labels, label_context, self.candidate_prefix + base
-        )
 
     def _bias(self, index: int, own: str, open_row: str) -> str:
         """(1, H, N, T + N): the gate towards the email, 0 or closed towards the candidates' tokens."""
@@ -220,8 +197,7 @@ class _OnePassGraph(GraphWriter):
             self.constant(self.tensors[name].astype(np.float32), name)
         return name
 
-    def _read_out(self, email: str, labels: str, member: str) -> str:
-        candidates = self._pool(labels, member)  # (K, D)
+    def _read_out(self, candidates: str) -> str:
         if self.config.readout == "linear":
             head = self._product(
                 candidates,
@@ -230,18 +206,15 @@ class _OnePassGraph(GraphWriter):
                 self.tensors["one_pass.head.bias"],
             )
             return self.add("Squeeze", head, self.integers(1))
-        if self.config.pooling == "mean":
-            pooled = self.add("ReduceMean", email, self.integers(1), keepdims=0)  # (1, D)
-        else:
-            pooled = self.add("Gather", email, self.constant(np.array(0, dtype=np.int64)), axis=1)
-        product = self.add(
-            "ReduceSum",
-            self.add("Mul", self._unit(candidates), self._unit(pooled)),
-            self.integers(1),
-            keepdims=0,
-        )
+        cosines = self.add("Mul", self._unit(candidates), self._unit("email_vector"))
+        product = self.add("ReduceSum", cosines, self.integers(1), keepdims=0)
         scale = np.exp(self.tensors["one_pass.log_scale"])
         return self.add("Mul", product, self.constant(np.array(scale, dtype=np.float32)))
+
+    def _pool_email(self, email: str) -> str:
+        if self.config.pooling == "mean":
+            return self.add("ReduceMean", email, self.integers(1), keepdims=0)
+        return self.add("Gather", email, self.constant(np.array(0, dtype=np.int64)), axis=1)
 
     def _pool(self, labels: str, member: str) -> str:
         flat = self.add("Squeeze", labels, self.integers(0))

@@ -1,8 +1,8 @@
-"""Email and candidates → scores: a one-pass cross-encoder out of an exported directory, one email a run.
+"""Email and candidates → scores: a one-pass cross-encoder out of an exported directory, one email at a time.
 
-The graph reads the email once and every candidate against it (docs/one-pass.md). Nothing is padded, and a
-score depends on the email and on its own label alone: exactly in fp32, up to the rounding of shared
-scales in int8. Threads run emails side by side.
+The email is read once, then the candidates against its states, a few in a run (docs/one-pass.md). Nothing is
+padded, and a score depends on the email and on its own label alone: exactly in fp32, up to the rounding of
+shared scales in int8. Threads run emails side by side.
 """
 
 import dataclasses
@@ -10,7 +10,6 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,14 +22,14 @@ from mailroom.models.encoder_config import (
     TOKENIZER_NAME,
     read_config_fields,
 )
-from mailroom.models.runtime import Precision, open_session
+from mailroom.models.one_pass_session import EmailStates, OnePassSession
+from mailroom.models.runtime import Precision
 from mailroom.models.tokens import TextTokenizer
 
 KIND = "one-pass"
-# Attention among the candidates' tokens grows with the square of their number. More are scored in several
-# runs, which changes no score and costs another reading of the email each: 20 labels with descriptions (733
-# tokens) take 426 ms in one run, 200 in runs of 256 (docs/experiments-cross-encoder.md).
-MAX_LABEL_TOKENS_A_RUN = 256
+# Attention among the candidates' tokens grows with the square of their number, and a run has a price of its
+# own; measured for names and for descriptions (docs/experiments-cross-encoder.md).
+MAX_LABEL_TOKENS_A_RUN = 128
 # A taxonomy has at most some thousand labels; the bound only guards against texts made anew for each call.
 _MAX_CACHED_LABELS = 65_536
 
@@ -83,25 +82,18 @@ def read_serving_config(directory: Path) -> OnePassServingConfig:
 class OnePassCrossEncoder:
     """A reranker whose `score` may be called from several threads at once."""
 
-    def __init__(self, config: OnePassServingConfig, tokenizer_path: Path, session: Any) -> None:
+    def __init__(self, config: OnePassServingConfig, tokenizer_path: Path, session: OnePassSession) -> None:
         self._config = config
         self._emails = TextTokenizer(tokenizer_path, config.max_email_tokens)
         self._labels = TextTokenizer(tokenizer_path, config.max_label_tokens)
-        self._run = session.run
+        self._session = session
         self._label_ids: dict[str, NDArray[np.int64]] = {}
 
     @classmethod
     def load(cls, directory: Path, precision: Precision, intra_op_threads: int = 1) -> "OnePassCrossEncoder":
         """Open an exported one-pass cross-encoder; ModelError names the file that is missing or unusable."""
         config = read_serving_config(directory)
-        session = open_session(directory / GRAPH_NAMES[precision], intra_op_threads)
-        expected = {"email_ids", "label_ids", "label_lengths"}
-        found = {item.name for item in session.get_inputs()}
-        if found != expected:
-            raise ModelError(
-                f"{directory / GRAPH_NAMES[precision]}: expected the inputs {sorted(expected)}, "
-                f"got {sorted(found)}; export the cross-encoder again"
-            )
+        session = OnePassSession(directory / GRAPH_NAMES[precision], intra_op_threads)
         return cls(config, directory / TOKENIZER_NAME, session)
 
     @property
@@ -125,25 +117,20 @@ class OnePassCrossEncoder:
         A text or a label beyond the model's limit is read up to it. Raises ModelError when a score is
         not finite: the weights are damaged then.
         """
+        return self.score_states(self.read(text), labels)
+
+    def read(self, text: str) -> EmailStates:
+        """Read one email, up to the model's limit; `vector` is what the base encoder makes of it."""
+        return self._session.read(self._emails.ids(self._config.email_prompt + text))
+
+    def score_states(self, email: EmailStates, labels: Sequence[str]) -> NDArray[np.float32]:
+        """Logits `(n,)` as `score` gives them, for an email that was read; any number of calls may follow."""
         if not labels:
             return np.empty(0, dtype=np.float32)
-        email_ids = self._emails.ids(self._config.email_prompt + text)
         label_ids = [self._ids_of_label(label) for label in labels]
-        runs = [self._score_run(email_ids, part) for part in _parts(label_ids)]
-        scores = np.concatenate(runs)
+        scores = np.concatenate([self._session.score(email, part) for part in _parts(label_ids)])
         if not np.isfinite(scores).all():
             raise ModelError("the cross-encoder gave scores that are no numbers; export or train it again")
-        return scores
-
-    def _score_run(
-        self, email_ids: NDArray[np.int64], label_ids: Sequence[NDArray[np.int64]]
-    ) -> NDArray[np.float32]:
-        inputs = {
-            "email_ids": email_ids,
-            "label_ids": np.concatenate(label_ids),
-            "label_lengths": np.array([len(ids) for ids in label_ids], dtype=np.int64),
-        }
-        scores: NDArray[np.float32] = self._run(None, inputs)[0]
         return scores
 
     def _ids_of_label(self, label: str) -> NDArray[np.int64]:
