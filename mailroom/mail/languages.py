@@ -69,6 +69,22 @@ ORIGINAL_MARKS = (
     "reply above this line", "bitte antworten sie oberhalb",
 )  # fmt: skip
 
+# What a greeting begins with; a name may follow.
+GREETINGS = (
+    "hi", "hello", "hey", "dear", "greetings", "good morning", "good afternoon", "good evening",
+    "good day", "hi there", "hello there", "to whom it may concern", "respected", "hallo", "guten tag",
+    "guten morgen", "guten abend", "sehr geehrte", "sehr geehrter", "liebe", "lieber", "liebes", "moin",
+    "servus", "grüß gott", "bonjour", "bonsoir", "cher", "chère", "chers", "madame", "monsieur", "hola",
+    "buenos días", "buenas tardes", "buenas noches", "estimado", "estimada", "estimados", "estimadas",
+    "querido", "querida", "olá", "bom dia", "boa tarde", "boa noite", "prezado", "prezada", "prezados",
+    "caro", "cara", "ciao", "buongiorno", "buonasera", "gentile", "gentili", "salve", "egregio",
+    "beste", "geachte", "goedemorgen", "goedemiddag", "goedendag", "dzień dobry", "szanowny",
+    "szanowna", "szanowni", "witam", "cześć", "dobrý den", "vážený", "vážená", "hej", "kære", "goddag",
+    "bästa", "hei", "kjære", "hyvä", "arvoisa", "merhaba", "sayın", "bună ziua", "stimate", "stimată",
+    "tisztelt", "kedves", "здравствуйте", "добрый день", "привет", "уважаемый", "уважаемая",
+    "уважаемые", "добрий день", "шановний", "你好", "您好", "こんにちは", "안녕하세요",
+)  # fmt: skip
+
 # A line that holds one of these and little else begins a signature.
 CLOSINGS = (
     "best regards", "kind regards", "warm regards", "warmest regards",
