@@ -77,6 +77,18 @@ class StoreSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class LearningSettings:
+    """What the learning loop may use, and how sure it has to be."""
+
+    evaluation_share: float = setting(
+        0.2, "Share of people's labels that judges models and is never trained on.", 0.0, 0.5
+    )
+    validation_share: float = setting(
+        0.1, "Share of the remaining labels that stops and calibrates training.", 0.0, 0.5
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything in mailroom.toml."""
 
@@ -85,6 +97,7 @@ class Settings:
     models: ModelSettings = field(default_factory=ModelSettings)
     classify: ClassifySettings = field(default_factory=ClassifySettings)
     store: StoreSettings = field(default_factory=StoreSettings)
+    learning: LearningSettings = field(default_factory=LearningSettings)
 
 
 def load_settings(path: Path) -> Settings:

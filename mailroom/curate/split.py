@@ -1,0 +1,90 @@
+"""Labelled emails in order of arrival → which are trained on, which validate training, which judge the result.
+
+An email's part depends on it and on earlier ones alone, so it never changes when more arrive. What belongs
+together (one thread, one content, near-duplicates) goes where the first of it went, and that first one goes
+by the hash of its content. An email that belongs to two parts at once is used in neither.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from mailroom.curate.content import content_key
+from mailroom.curate.near_duplicates import Resemblances
+
+Part = Literal["train", "validation", "evaluation"]
+
+# So many independent mails of a label are trained on before one may be taken for validation.
+TRAIN_FIRST = 3
+
+_SALT = "mailroom split 1"
+
+
+@dataclass(frozen=True, slots=True)
+class SplitShares:
+    """Shares (0…1): `evaluation` of all mail, `validation` of what is not for evaluation.
+
+    A larger `evaluation` moves mail from training to evaluation and none back.
+    """
+
+    evaluation: float = 0.2
+    validation: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A labelled email as the split sees it.
+
+    `thread` is "" where unknown; `first_label` the first label that anybody gave it, which later words do not
+    change.
+    """
+
+    text: str
+    thread: str
+    first_label: str
+
+
+def split(arrivals: Sequence[Arrival], alike: Resemblances, shares: SplitShares) -> list[Part | None]:
+    """The part of every email, in order; None where it belongs to emails of two parts.
+
+    `arrivals` stand in the order in which the emails first got a label, and `alike` compares their texts.
+    Emails must stay in the list, whatever becomes of their labels later: the parts of others hang on them.
+    """
+    parts: list[Part | None] = []
+    part_of_content: dict[int, Part] = {}
+    part_of_thread: dict[str, Part] = {}
+    trained: Counter[str] = Counter()
+    for place, arrival in enumerate(arrivals):
+        found = [part_of_content.get(earlier) for earlier in alike.earlier_than(place)]
+        found.append(part_of_thread.get(arrival.thread))
+        linked = {part for part in found if part is not None}
+        if len(linked) > 1:
+            parts.append(None)
+            continue
+        part = linked.pop() if linked else _own_part(arrival, shares, trained)
+        parts.append(part)
+        part_of_content.setdefault(int(alike.first[place]), part)
+        if arrival.thread:
+            part_of_thread.setdefault(arrival.thread, part)
+    return parts
+
+
+def _own_part(arrival: Arrival, shares: SplitShares, trained: Counter[str]) -> Part:
+    """The part of an email that belongs to no earlier one; counts it where it is trained on."""
+    drawn = _draw(arrival.text)
+    if drawn < shares.evaluation:
+        return "evaluation"
+    left = (drawn - shares.evaluation) / (1 - shares.evaluation)
+    # From the far end: a larger evaluation share then takes from training, not from validation.
+    if left >= 1 - shares.validation and trained[arrival.first_label] >= TRAIN_FIRST:
+        return "validation"
+    trained[arrival.first_label] += 1
+    return "train"
+
+
+def _draw(text: str) -> float:
+    """A number in [0, 1) by the text's content alone."""
+    digest = hashlib.sha256(f"{_SALT}\0{content_key(text)}".encode()).digest()
+    return int.from_bytes(digest[:7], "big") / 2**56
