@@ -1,4 +1,4 @@
-"""Labelled emails in order of arrival → which are trained on, which validate training, which judge the result.
+"""Labelled emails in order of arrival → which are trained on, which validate training, which judge it.
 
 An email's part depends on it and on earlier ones alone, so it never changes when more arrive. What belongs
 together (one thread, one content, near-duplicates) goes where the first of it went, and that first one goes
