@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 
 from mailroom.records import Candidate, Feedback, Prediction
 from mailroom.store.database import Database
-from mailroom.store.feedback import feedback_from_row, is_latest, select_feedback
+from mailroom.store.feedback import feedback_from_row, select_feedback
 from mailroom.store.label_sets import LabelSets
 from mailroom.store.log_query import prediction_from_row, select_predictions
 from mailroom.store.packing import unpack_text
@@ -23,16 +23,22 @@ from mailroom.store.schema import emails, feedback, predictions
 
 @dataclass(frozen=True, slots=True)
 class LabelledEmail:
-    """An email with the word in force, and the model's first answer where that came before any word.
+    """An email that people have spoken on, and the model's first answer where that came before any word.
 
-    Such an answer is out of sample: no model had learned the email's label. `thread` is never empty.
+    `words` are all of people's words on it, at least one, in the order in which they were said. An answer
+    from before them is out of sample: no model had learned the email's label. `thread` is never empty.
     """
 
     email_id: str
     text: str
     thread: str
-    feedback: Feedback
+    words: tuple[Feedback, ...]
     first_prediction: Prediction | None
+
+    @property
+    def feedback(self) -> Feedback:
+        """The word in force."""
+        return self.words[-1]
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
@@ -58,7 +64,7 @@ class ExampleReader:
         self._predictions = PredictionReader(database)
 
     def labelled(self) -> Iterator[LabelledEmail]:
-        """Every email that a person has spoken on, in the order in which emails were stored."""
+        """Every email that a person has spoken on, in the order in which they first got a word."""
         last = 0
         while rows := self._labelled_page(last):
             yield from (labelled for _, labelled in rows)
@@ -84,25 +90,28 @@ class ExampleReader:
             return connection.execute(counted.select_from(emails)).scalar_one()
 
     def _labelled_page(self, after: int) -> list[tuple[int, LabelledEmail]]:
+        """The next emails by the key of their first word, which stays what it is whatever is said later."""
         first_key = first_prediction(feedback.c.email_key).label("first_key")
-        columns = (emails.c.key.label("email_key"), emails.c.text, first_key)
+        columns = (feedback.c.key, feedback.c.email_key, emails.c.id, emails.c.text, first_key)
         page = (
-            select_feedback(*columns, *THREAD)
-            .where(feedback.c.email_key > after, emails.c.text.is_not(None), is_latest())
-            .order_by(feedback.c.email_key)
+            sa.select(*columns, *THREAD)
+            .join(emails, feedback.c.email_key == emails.c.key)
+            .where(feedback.c.key > after, emails.c.text.is_not(None), _is_first())
+            .order_by(feedback.c.key)
             .limit(CHUNK)
         )
         with self._database.read() as connection:
             rows = connection.execute(page).all()
             first = self._predictions.by_key(connection, [row.first_key for row in rows if row.first_key])
+            words = _words(connection, [row.email_key for row in rows])
         return [
             (
-                row.email_key,
+                row.key,
                 LabelledEmail(
-                    row.email_id,
+                    row.id,
                     unpack_text(row.text),
                     thread_of(row),
-                    feedback_from_row(row),
+                    tuple(words[row.email_key]),
                     first.get(row.first_key),
                 ),
             )
@@ -166,6 +175,25 @@ def thread_of(row: Any) -> str:
     """
     digest: bytes = row.thread_digest or row.id_digest
     return digest.hex()
+
+
+def _is_first() -> sa.ColumnElement[bool]:
+    """True of the word that was written down first on its email."""
+    earlier = feedback.alias("earlier")
+    return ~sa.exists().where(earlier.c.email_key == feedback.c.email_key, earlier.c.key < feedback.c.key)
+
+
+def _words(connection: Connection, email_keys: Sequence[int]) -> dict[int, list[Feedback]]:
+    """Every word on these emails (CHUNK of them at most), in the order in which they were said."""
+    said = (
+        select_feedback(feedback.c.email_key)
+        .where(feedback.c.email_key.in_(email_keys))
+        .order_by(feedback.c.email_key, feedback.c.created_at, feedback.c.key)
+    )
+    words: dict[int, list[Feedback]] = {}
+    for row in connection.execute(said):
+        words.setdefault(row.email_key, []).append(feedback_from_row(row))
+    return words
 
 
 def first_prediction(email_key: sa.ColumnElement[int]) -> sa.ScalarSelect[int]:

@@ -43,10 +43,22 @@ def test_labelled_email_comes_with_its_latest_word_and_first_answer(
     ]
     feedback.append(words)
     [labelled] = reader.labelled()
+    assert labelled.words == tuple(words)
     assert labelled.feedback == words[1]
     assert labelled.text == "A subject\nA body"
     assert labelled.first_prediction == first.prediction
     assert labelled.candidates == first.prediction.candidates
+
+
+def test_labelled_emails_come_in_the_order_in_which_they_first_got_a_word(
+    log: PredictionLog, feedback: FeedbackLog, reader: ExampleReader
+) -> None:
+    entries = [make_entry(number) for number in range(3)]
+    log.append(entries)
+    first = [make_word(entries[number].email.id, minutes=-number) for number in (2, 0, 1)]
+    feedback.append(first)
+    feedback.append([make_word(entries[0].email.id, "label-9", minutes=50)])
+    assert [labelled.email_id for labelled in reader.labelled()] == [word.email_id for word in first]
 
 
 def test_answer_that_came_after_a_word_is_not_out_of_sample(
