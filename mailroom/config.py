@@ -86,6 +86,21 @@ class LearningSettings:
     validation_share: float = setting(
         0.1, "Share of the remaining labels that stops and calibrates training.", 0.0, 0.5
     )
+    silver_target_precision: float = setting(
+        0.95, "Precision that audits must show before the model's own answers are trained on.", 0.5, 0.999
+    )
+    silver_error_rate: float = setting(
+        0.05, "Chance that the precision of such answers is below the target all the same.", 0.001, 0.5
+    )
+    silver_max_per_label: int = setting(200, "The model's own answers of one label that are used at most.", 0)
+    silver_unproven_share: float = setting(
+        0.1,
+        "Share of the mail, the surest, that is used before there are audits enough; 0 for none.",
+        0.0,
+        1.0,
+    )
+    silver_pool_emails: int = setting(50_000, "Newest unlabelled emails that are looked through.", 0)
+    hard_negatives: int = setting(8, "Wrong labels that an example is contrasted with at most.", 0, 100)
 
 
 @dataclass(frozen=True, slots=True)

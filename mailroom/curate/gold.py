@@ -54,12 +54,16 @@ class SetAside:
 
 @dataclass(frozen=True, slots=True)
 class Gold:
-    """Gold examples of each part, in order of arrival, and what was set aside."""
+    """Gold examples of each part, in order of arrival, and what was set aside.
+
+    `audited` are the ids of evaluation emails that were drawn at random: they alone may estimate precision.
+    """
 
     train: tuple[Example, ...]
     validation: tuple[Example, ...]
     evaluation: tuple[Example, ...]
     set_aside: tuple[SetAside, ...]
+    audited: frozenset[str] = frozenset()
 
 
 def collect_gold(emails: Sequence[LabelledEmail], taxonomy: Taxonomy, shares: SplitShares) -> Gold:
@@ -76,7 +80,7 @@ def gold_from(
     emails: Sequence[LabelledEmail], alike: Resemblances, taxonomy: Taxonomy, shares: SplitShares
 ) -> Gold:
     """As `collect_gold`, where the texts have been compared already."""
-    arrivals = [Arrival(email.text, email.thread, email.words[0].label) for email in emails]
+    arrivals = [_arrival(email) for email in emails]
     parts = split(arrivals, alike, shares)
     aside: dict[int, SetAside] = {}
     trusted: dict[int, str] = {}
@@ -99,12 +103,19 @@ def gold_from(
         part = parts[place]
         if part is not None and place not in aside:
             examples[part].append(_example(emails[place], label, taxonomy))
+    drawn = {email.email_id for email, arrival in zip(emails, arrivals, strict=True) if arrival.audit}
     return Gold(
         train=tuple(examples["train"]),
         validation=tuple(examples["validation"]),
         evaluation=tuple(examples["evaluation"]),
         set_aside=tuple(aside[place] for place in sorted(aside)),
+        audited=frozenset(example.email_id for example in examples["evaluation"]) & drawn,
     )
+
+
+def _arrival(email: LabelledEmail) -> Arrival:
+    first = email.words[0]
+    return Arrival(email.text, email.thread, first.label, audit=first.source == "audit")
 
 
 def assignable_id(taxonomy: Taxonomy, label: str) -> str | None:

@@ -24,7 +24,7 @@ _SALT = "mailroom split 1"
 
 @dataclass(frozen=True, slots=True)
 class SplitShares:
-    """Shares (0…1): `evaluation` of all mail, `validation` of what is not for evaluation.
+    """Shares (0…1): `evaluation` of all mail beside audits, `validation` of what is not for evaluation.
 
     A larger `evaluation` moves mail from training to evaluation and none back.
     """
@@ -38,12 +38,13 @@ class Arrival:
     """A labelled email as the split sees it.
 
     `thread` is "" where unknown; `first_label` the first label that anybody gave it, which later words do not
-    change.
+    change; `audit` says that it was drawn at random for that first word.
     """
 
     text: str
     thread: str
     first_label: str
+    audit: bool = False
 
 
 def split(arrivals: Sequence[Arrival], alike: Resemblances, shares: SplitShares) -> list[Part | None]:
@@ -74,7 +75,8 @@ def split(arrivals: Sequence[Arrival], alike: Resemblances, shares: SplitShares)
 def _own_part(arrival: Arrival, shares: SplitShares, trained: Counter[str]) -> Part:
     """The part of an email that belongs to no earlier one; counts it where it is trained on."""
     drawn = _draw(arrival.text)
-    if drawn < shares.evaluation:
+    # What was drawn at random is the only fair sample of the mail, as long as no model has learned it.
+    if arrival.audit or drawn < shares.evaluation:
         return "evaluation"
     left = (drawn - shares.evaluation) / (1 - shares.evaluation)
     # From the far end: a larger evaluation share then takes from training, not from validation.

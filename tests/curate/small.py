@@ -4,7 +4,7 @@ import itertools
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from mailroom.records import Candidate, Feedback, FeedbackSource
+from mailroom.records import Candidate, Feedback, FeedbackSource, Prediction
 from mailroom.taxonomy import Label, Taxonomy
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
@@ -36,6 +36,37 @@ class Row:
     words: tuple[Feedback, ...]
     thread: str = ""
     candidates: tuple[Candidate, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Classified:
+    """An email without a label as the store would hand it over."""
+
+    email_id: str
+    text: str
+    prediction: Prediction
+    thread: str = ""
+
+
+def answer(label: str, sure: float, email_id: str = "mail", nearest: str | None = None) -> Prediction:
+    """An answer as sure as `sure` (0…1); `nearest` is what retrieval alone would have said, else the same."""
+    first = Candidate(label, 0.5, 2.0, sure)
+    candidates = (first,) if nearest in (None, label) else (first, Candidate(nearest or "", 0.6, 1.0, 0.1))
+    return Prediction(
+        id=f"prediction-{email_id}",
+        email_id=email_id,
+        label=label,
+        path=(label,),
+        probability=sure,
+        margin=sure,
+        needs_review=False,
+        candidates=candidates,
+        model="v1",
+        taxonomy="tree",
+        decided_by="cross_encoder",
+        created_at=START,
+        latency_ms={},
+    )
 
 
 def word(

@@ -18,9 +18,9 @@ def row(number: int, *words: Feedback, text: str | None = None) -> Row:
 
 def test_a_word_makes_a_gold_example() -> None:
     candidates = (Candidate("track", 0.5, None, 0.6), Candidate("gone", 0.4, None, 0.4))
-    found = gold([Row("mail-1", "where is it", (word("track", source="audit"),), "thread-1", candidates)])
+    found = gold([Row("mail-1", "where is it", (word("track"),), "thread-1", candidates)])
     (example,) = found.train
-    assert (example.label, example.grade, example.source, example.weight) == ("track", "gold", "audit", 1.0)
+    assert (example.label, example.grade, example.source, example.weight) == ("track", "gold", "review", 1.0)
     assert (example.thread, example.email_id, example.text) == ("thread-1", "mail-1", "where is it")
     assert example.candidates == candidates[:1]
     assert not found.set_aside
@@ -100,6 +100,20 @@ def test_against_a_clear_majority_the_odd_one_alone_is_set_aside() -> None:
 def test_texts_that_differ_in_a_number_do_not_contradict_each_other() -> None:
     rows = [row(1, word("track"), text="error 404"), row(2, word("cancel"), text="error 500")]
     assert len(gold(rows).train) == 2
+
+
+def test_audits_judge_and_are_never_trained_on() -> None:
+    rows = [row(number, word("track", source="audit"), word("cancel", source="review")) for number in (1, 2)]
+    rows.append(row(3, word("track")))
+    found = gold(rows)
+    assert found.audited == {"mail-1", "mail-2"} == {example.email_id for example in found.evaluation}
+    assert [example.email_id for example in found.train] == ["mail-3"]
+
+
+def test_an_audit_of_what_was_trained_on_is_no_audit() -> None:
+    found = gold([row(1, word("track")), row(2, word("track", source="audit"), text=letters(1))])
+    assert [example.email_id for example in found.train] == ["mail-1", "mail-2"]
+    assert not found.audited
 
 
 def test_every_email_is_used_once_or_set_aside_once() -> None:
