@@ -35,8 +35,10 @@ BI_ENCODER = "bi_encoder"
 CROSS_ENCODER = "cross_encoder"
 LABEL_VECTORS = "label_vectors"
 
+# Folders of this prefix are no versions: one is being built there, or removed.
+DRAFT_PREFIX = ".draft-"
+
 _VERSION_NAME = re.compile(r"v(\d{4,})-([0-9a-f]{8})")
-_DRAFT_PREFIX = ".draft-"
 _DRAFT_LIFETIME_S = 24 * 3600
 
 
@@ -116,7 +118,7 @@ def draft_version(models: Path) -> Iterator[Path]:
     try:
         models.mkdir(parents=True, exist_ok=True)
         _remove_old_drafts(models)
-        draft = Path(tempfile.mkdtemp(prefix=_DRAFT_PREFIX, dir=models))
+        draft = Path(tempfile.mkdtemp(prefix=DRAFT_PREFIX, dir=models))
     except OSError as exc:
         raise ModelError(f"{models}: a model version cannot be made here: {exc.strerror}") from exc
     try:
@@ -161,15 +163,20 @@ def load_version(directory: Path, verify: bool = False) -> ModelVersion:
 
     Raises ModelError that names the file which is missing, changed, or of a newer format.
     """
-    match = _VERSION_NAME.fullmatch(directory.name)
-    if match is None:
-        raise ModelError(f"{directory}: expected a folder named like v0001-1a2b3c4d, which a version has")
-    manifest = _read_manifest(directory / MANIFEST_NAME, match[2])
+    manifest = _read_manifest(directory / MANIFEST_NAME, version_digest(directory.name))
     for name, entry in manifest.files.items():
         _check_size(directory / name, entry)
         if verify:
             _check_file(directory, name, manifest.files)
     return ModelVersion(directory, manifest)
+
+
+def version_digest(name: str) -> str:
+    """The 8 hex digits in a version's name, those of its manifest; ModelError for another name."""
+    match = _VERSION_NAME.fullmatch(name)
+    if match is None:
+        raise ModelError(f"{name}: expected a name like v0001-1a2b3c4d, which a version has")
+    return match[2]
 
 
 def list_versions(models: Path) -> list[str]:
@@ -198,30 +205,36 @@ def _publish(draft: Path, manifest: Manifest) -> ModelVersion:
     return ModelVersion(target, sealed)
 
 
-def _read_manifest(path: Path, digest: str) -> Manifest:
+def manifest_from_bytes(data: bytes, place: str, digest: str) -> Manifest:
+    """The manifest that `data` holds; ModelError, led by `place`, unless it is whole and has the digest."""
     try:
-        data = path.read_bytes()
         content = json.loads(data)
-    except FileNotFoundError as exc:
-        raise ModelError(f"{path}: expected the manifest of a model version, found no file") from exc
-    except OSError as exc:
-        raise ModelError(f"{path}: cannot be read: {exc.strerror}") from exc
     except ValueError as exc:
-        raise ModelError(f"{path}: expected JSON, got: {exc}; restore the version from a copy") from exc
+        raise ModelError(f"{place}: expected JSON, got: {exc}; restore the version from a copy") from exc
     found = content.pop("format", None) if isinstance(content, dict) else None
     if found != MANIFEST_FORMAT:
         newer = isinstance(found, int) and found > MANIFEST_FORMAT
         raise ModelError(
-            f"{path}: expected format {MANIFEST_FORMAT}, got {found!r}; "
+            f"{place}: expected format {MANIFEST_FORMAT}, got {found!r}; "
             + ("a newer mailroom wrote it: upgrade" if newer else "restore the version from a copy")
         )
     if hashlib.sha256(data).hexdigest()[:8] != digest:
-        raise ModelError(f"{path}: was changed after the version was made; restore the version from a copy")
+        raise ModelError(f"{place}: was changed after the version was made; restore the version from a copy")
     try:
         files = {name: FileEntry(**entry) for name, entry in content.pop("files").items()}
         return Manifest(**content, files=files)
     except (KeyError, TypeError, AttributeError) as exc:
-        raise ModelError(f"{path}: expected the fields of a manifest, got: {exc}") from exc
+        raise ModelError(f"{place}: expected the fields of a manifest, got: {exc}") from exc
+
+
+def _read_manifest(path: Path, digest: str) -> Manifest:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as exc:
+        raise ModelError(f"{path}: expected the manifest of a model version, found no file") from exc
+    except OSError as exc:
+        raise ModelError(f"{path}: cannot be read: {exc.strerror}") from exc
+    return manifest_from_bytes(data, str(path), digest)
 
 
 def _check_size(path: Path, entry: FileEntry) -> None:
@@ -260,7 +273,7 @@ def _match(path: Path) -> re.Match[str] | None:
 
 def _remove_old_drafts(models: Path) -> None:
     """Clear what killed processes left; a younger draft may belong to a running one."""
-    for draft in models.glob(f"{_DRAFT_PREFIX}*"):
+    for draft in models.glob(f"{DRAFT_PREFIX}*"):
         if draft.stat().st_mtime < time.time() - _DRAFT_LIFETIME_S:
             shutil.rmtree(draft, ignore_errors=True)
 

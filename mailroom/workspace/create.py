@@ -4,7 +4,6 @@ taxonomy.yaml and mailroom.toml are written last: a folder without the latter is
 that was killed can be run again, with another taxonomy as well.
 """
 
-import getpass
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +25,7 @@ from mailroom.store.database import open_database, url_in_folder
 from mailroom.store.promotions import PromotionLog
 from mailroom.taxonomy import Taxonomy, display_name, load_taxonomy, to_yaml
 from mailroom.workspace.sample_mail import SAMPLE_MAIL
+from mailroom.workspace.user import current_user
 from mailroom.workspace.workspace import MODELS, Workspace
 
 # The gate looks at this many labels at most, spread over the tree: more would only take longer.
@@ -55,7 +55,7 @@ def create_workspace(
         version = make_version(root / MODELS, sources, taxonomy, progress)
         progress("opening the prediction log")
         with open_database(url_in_folder(Settings().store.url, root)) as database:
-            PromotionLog(database).promote(version.id, _user(), "made by init")
+            PromotionLog(database).promote(version.id, current_user(), "made by init")
         progress("writing the settings")
         _write_taxonomy(root, taxonomy_file, taxonomy)
         values = {"models.bi_encoder": bi_encoder, "models.cross_encoder": cross_encoder}
@@ -121,14 +121,6 @@ def _check_taxonomy_in(root: Path, source: Path, taxonomy: Taxonomy) -> None:
     target = root / Settings().taxonomy
     if target.exists() and load_taxonomy(target).revision != taxonomy.revision:
         raise ConfigError(f"{target}: exists and differs from {source}; remove one of the two")
-
-
-def _user() -> str:
-    """Who runs this; a container's user often has a number and no name."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"
 
 
 def _write_taxonomy(root: Path, source: Path, taxonomy: Taxonomy) -> None:

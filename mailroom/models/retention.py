@@ -1,0 +1,40 @@
+"""Published versions and those in use → which old ones may go, and their removal."""
+
+import shutil
+from collections.abc import Collection
+from pathlib import Path
+
+from mailroom.errors import ModelError
+from mailroom.models.registry import DRAFT_PREFIX, list_versions, load_version
+
+
+def prunable_versions(models: Path, keep: int, in_use: Collection[str]) -> list[str]:
+    """Versions beyond the newest `keep`, oldest first; 0 keeps all.
+
+    Never one in `in_use`, nor the parent of one.
+    """
+    if keep <= 0:
+        return []
+    safe = set(in_use)
+    for version in in_use:
+        try:
+            parent = load_version(models / version).manifest.parent
+        except ModelError:
+            continue  # a damaged version keeps its place, and names no parent that can be trusted
+        safe |= {parent} if parent else set()
+    return [version for version in list_versions(models)[:-keep] if version not in safe]
+
+
+def remove_version(models: Path, version: str) -> None:
+    """Remove a version: it is gone at once, and its files after that, whatever interrupts."""
+    trash = models / f"{DRAFT_PREFIX}removed-{version}"
+    try:
+        (models / version).rename(trash)
+    except OSError as exc:
+        raise ModelError(f"{models / version}: cannot be removed: {exc.strerror}") from exc
+    shutil.rmtree(trash, ignore_errors=True)
+
+
+def size_bytes(directory: Path) -> int:
+    """Bytes of all files below a folder."""
+    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
