@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from mailroom.classify.temperature import fit_temperature
 from mailroom.evaluate.metrics import expected_calibration_error
 from mailroom.models.sources import resolve_base_model
 from mailroom.train.candidate_sets import Vectors
@@ -23,7 +24,6 @@ from mailroom.train.cold_start import PUBLIC_SETS, Embedder, Reranking, rerank_s
 from mailroom.train.label_sets import Wording, read_label_set
 from mailroom.train.one_pass_model import OnePassModel
 from mailroom.train.one_pass_weights import from_encoder, load_one_pass
-from mailroom.train.temperature import fit_temperature
 
 DATA = Path(os.environ.get("MAILROOM_DATA", Path(__file__).parents[2] / "shared" / "data"))
 

@@ -107,6 +107,22 @@ class LearningSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class GateSettings:
+    """When a challenger may take the champion's place."""
+
+    tolerance: float = setting(
+        0.005,
+        "Loss of top-1, of Recall@5 or to siblings, as a share of emails, that is always let pass.",
+        0,
+        1,
+    )
+    confidence: float = setting(
+        0.9, "How sure the gate must be that a loss beyond the tolerance is no chance.", 0.5, 0.999
+    )
+    min_emails: int = setting(30, "Gold emails kept for evaluation without which nothing is promoted.", 1)
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything in mailroom.toml."""
 
@@ -116,6 +132,7 @@ class Settings:
     classify: ClassifySettings = field(default_factory=ClassifySettings)
     store: StoreSettings = field(default_factory=StoreSettings)
     learning: LearningSettings = field(default_factory=LearningSettings)
+    gate: GateSettings = field(default_factory=GateSettings)
 
 
 def load_settings(path: Path) -> Settings:

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mailroom.classify.temperature import fit_temperature
 from mailroom.errors import DataError, MailroomError
 from mailroom.models.one_pass_config import OnePassConfig
 from mailroom.models.sources import resolve_base_model
@@ -27,7 +28,6 @@ from mailroom.train.label_sets import WORDINGS, LabelSet, Wording, read_label_se
 from mailroom.train.one_pass_model import OnePassModel
 from mailroom.train.one_pass_weights import from_encoder, save_one_pass
 from mailroom.train.ranking_batches import ExampleEncoder, RankingExample
-from mailroom.train.temperature import fit_temperature
 from mailroom.train.train_settings import TrainSettings
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from mailroom.classify.temperature import fit_temperature
 from mailroom.errors import DataError
-from mailroom.train.temperature import fit_temperature
 
 
 @pytest.mark.parametrize("true_temperature", [0.5, 1.0, 4.0])
