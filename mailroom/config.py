@@ -59,6 +59,13 @@ class ClassifySettings:
     """How an email is decided."""
 
     top_k: int = setting(20, "Candidates that retrieval hands to the cross-encoder.", 1, 1000)
+    rerank_above_share: float = setting(
+        0.0,
+        "A candidate that retrieval finds less probable than this share of the first is not reranked; where "
+        "the first is left alone, retrieval decides. 0 reranks all.",
+        0.0,
+        1.0,
+    )
     threads: int = setting(0, "Emails that are classified side by side; 0 means one a core.", 0, 1024)
     review_below_probability: float = setting(
         0.5, "A prediction less probable than this is marked `needs_review`.", 0.0, 1.0

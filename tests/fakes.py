@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,10 +32,33 @@ class OverlapScorer:
     def __init__(self, similarity_weight: float = 0.0, temperature: float = 1.0) -> None:
         self.similarity_weight = similarity_weight
         self.temperature = temperature
+        self.scored = 0
 
     def score(self, text: str, labels: Sequence[str]) -> NDArray[np.float32]:
+        self.scored += len(labels)
         read = set(words(text))
         return np.array([len(read & set(words(label))) for label in labels], dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class TextReading:
+    """An email that was read: its vector, and its text for the scorer."""
+
+    vector: NDArray[np.float32]
+    text: str
+
+
+class JointReader(OverlapScorer):
+    """An OverlapScorer whose reading of an email gives HashingEncoder's vector as well."""
+
+    read_texts = 0
+
+    def read(self, text: str) -> TextReading:
+        self.read_texts += 1
+        return TextReading(HashingEncoder().encode_query(text), text)
+
+    def score_states(self, email: TextReading, labels: Sequence[str]) -> NDArray[np.float32]:
+        return self.score(email.text, labels)
 
 
 def words(text: str) -> list[str]:

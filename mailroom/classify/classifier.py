@@ -4,16 +4,17 @@ Knows models by their interface only; threads share one Classifier and run email
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 
 import numpy as np
 import uuid_utils
 from numpy.typing import NDArray
 
-from mailroom.classify.decide import Decision, decide
+from mailroom.classify.decide import Decision, contenders, decide, softmax
 from mailroom.classify.retrieve import Retriever
 from mailroom.config import ClassifySettings
 from mailroom.records import Candidate, Email, Prediction
@@ -51,6 +52,27 @@ class Scorer(Protocol):
         ...
 
 
+class Reading(Protocol):
+    """An email that was read; what else it holds is its reader's business."""
+
+    @property
+    def vector(self) -> Vector:
+        """What the bi-encoder makes of the email, (d,)."""
+        ...
+
+
+class SharedReader(Protocol):
+    """A cross-encoder whose email side is the bi-encoder: one reading serves both stages."""
+
+    def read(self, text: str) -> Any:
+        """One email text → a Reading."""
+        ...
+
+    def score_states(self, email: Any, labels: Sequence[str]) -> Vector:
+        """The Reading and n label texts → n logits."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class LabelEntry:
     """One assignable label as the classifier reports and reranks it."""
@@ -79,29 +101,34 @@ class Classifier:
         settings: ClassifySettings,
         provenance: Provenance,
         cross_encoder: Scorer | None = None,
+        shared_reader: SharedReader | None = None,
     ) -> None:
-        """`label_vectors` (n, d) stand in the order of `labels`."""
+        """`label_vectors` (n, d) stand in the order of `labels`.
+
+        `shared_reader` is the cross-encoder again where its reading of an email gives the encoder's vector.
+        """
         self._encoder = encoder
         self._retriever = Retriever(label_vectors, settings.top_k)
         self._labels = tuple(labels)
         self._settings = settings
         self._provenance = provenance
         self._cross_encoder = cross_encoder
+        self._shared_reader = shared_reader
 
     @property
     def decided_by(self) -> str:
-        """`cross_encoder`, or `retrieval` where no cross-encoder is configured."""
+        """`cross_encoder`, or `retrieval` where none is configured; a prediction may differ."""
         return "cross_encoder" if self._cross_encoder else "retrieval"
 
     def classify(self, email: Email) -> Prediction:
         """Exactly one label for one email, with candidates, margin and the time of each step."""
         started = time.perf_counter()
         text = email.text
-        vector = self._encoder.encode_query(text)
+        vector, score = self._read(text)
         encoded = time.perf_counter()
         nearest, similarities = self._retriever.top_k(vector)
         retrieved = time.perf_counter()
-        scores = self._rerank(text, nearest)
+        scores = self._rerank(score, nearest, similarities)
         reranked = time.perf_counter()
         decision = self._decide(similarities, scores)
         candidates = self._candidates(decision.order, nearest, similarities, scores, decision.probabilities)
@@ -118,7 +145,7 @@ class Classifier:
             candidates=candidates,
             model=self._provenance.model,
             taxonomy=self._provenance.taxonomy,
-            decided_by=self.decided_by,
+            decided_by="retrieval" if scores is None else "cross_encoder",
             created_at=datetime.now(UTC),
             latency_ms={
                 "encode": _ms(started, encoded),
@@ -129,16 +156,35 @@ class Classifier:
             },
         )
 
-    def _rerank(self, text: str, nearest: NDArray[np.intp]) -> Vector | None:
-        if self._cross_encoder is None:
+    def _read(self, text: str) -> tuple[Vector, Callable[[Sequence[str]], Vector] | None]:
+        """The email's vector, and what gives the logits of label texts for it, if anything does."""
+        if self._shared_reader is not None:
+            reading: Reading = self._shared_reader.read(text)
+            return reading.vector, partial(self._shared_reader.score_states, reading)
+        vector = self._encoder.encode_query(text)
+        return vector, partial(self._cross_encoder.score, text) if self._cross_encoder is not None else None
+
+    def _rerank(
+        self,
+        score: Callable[[Sequence[str]], Vector] | None,
+        nearest: NDArray[np.intp],
+        similarities: Vector,
+    ) -> Vector | None:
+        """Logits of the first candidates that are contenders; None where there is nothing to decide."""
+        if score is None:
             return None
-        return self._cross_encoder.score(text, [self._labels[position].text for position in nearest])
+        count = contenders(similarities, RETRIEVAL_TEMPERATURE, self._settings.rerank_above_share)
+        if count == 1 < len(nearest):
+            return None
+        return score([self._labels[position].text for position in nearest[:count]])
 
     def _decide(self, similarities: Vector, scores: Vector | None) -> Decision:
         if self._cross_encoder is None or scores is None:
             return decide(similarities, RETRIEVAL_TEMPERATURE, self._settings)
-        ranking = scores + np.float32(self._cross_encoder.similarity_weight) * similarities
-        return decide(ranking, self._cross_encoder.temperature, self._settings)
+        count = len(scores)
+        ranking = scores + np.float32(self._cross_encoder.similarity_weight) * similarities[:count]
+        rest = softmax(similarities, RETRIEVAL_TEMPERATURE)[count:]
+        return decide(ranking, self._cross_encoder.temperature, self._settings, rest)
 
     def _candidates(
         self,
@@ -148,7 +194,8 @@ class Classifier:
         scores: Vector | None,
         probabilities: NDArray[np.float64],
     ) -> tuple[Candidate, ...]:
-        ordered = [None] * len(order) if scores is None else scores[order].tolist()
+        known: list[float] = [] if scores is None else scores.tolist()
+        ordered = [known[place] if place < len(known) else None for place in order.tolist()]
         return tuple(
             Candidate(self._labels[position].id, similarity, score, probability)
             for position, similarity, score, probability in zip(

@@ -3,6 +3,7 @@
 A label is always given: low confidence sets `needs_review`, it never withholds the answer.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,12 +33,31 @@ def softmax(scores: Scores, temperature: float) -> NDArray[np.float64]:
     return shares
 
 
-def decide(scores: Scores, temperature: float, settings: ClassifySettings) -> Decision:
-    """Order the candidates by score; ties keep the retrieval order. ModelError if a score is not finite."""
+def contenders(similarities: Scores, temperature: float, share: float) -> int:
+    """How many candidates, best first, retrieval finds at least `share` (0…1) as probable as the first."""
+    if share <= 0:
+        return len(similarities)
+    # The softmax's sum falls out: a share of the first's probability is a distance from its cosine.
+    floor = float(similarities[0]) + temperature * math.log(share)
+    return max(1, int((similarities >= floor).sum()))
+
+
+def decide(
+    scores: Scores, temperature: float, settings: ClassifySettings, rest: NDArray[np.float64] | None = None
+) -> Decision:
+    """Order the candidates by score; ties keep the retrieval order. ModelError if a score is not finite.
+
+    `rest` are probabilities of further candidates, which have no score: they keep theirs, and the scored ones
+    share what is left of 1. Where each of `rest` is smaller than any scored one was, a scored one wins.
+    """
     if not np.isfinite(scores).all():
         raise ModelError("a model gave a score that is not finite; its weights are damaged: export it again")
     probabilities = softmax(scores, temperature)
-    order = np.argsort(-scores, kind="stable")
+    if rest is None or not len(rest):
+        order = np.argsort(-scores, kind="stable")
+    else:
+        probabilities = np.concatenate([probabilities * (1 - rest.sum()), rest])
+        order = np.argsort(-probabilities, kind="stable")
     ranked = probabilities[order]
     margin = float(ranked[0] - ranked[1]) if len(ranked) > 1 else float(ranked[0])
     unsure = ranked[0] < settings.review_below_probability or margin < settings.review_below_margin

@@ -60,7 +60,7 @@ def _read_tensors(source: Path, config: OnePassConfig) -> dict[str, NDArray[np.f
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    from mailroom.models.export_one_pass_graph import graph_tensor_names
+    from mailroom.models.export_one_pass_graph import graph_tensor_shapes
 
     path = source / SAFETENSORS_NAME
     try:
@@ -69,14 +69,19 @@ def _read_tensors(source: Path, config: OnePassConfig) -> dict[str, NDArray[np.f
         raise ModelError(f"{source}: expected {SAFETENSORS_NAME}, found no file") from exc
     except (OSError, SafetensorError) as exc:
         raise ModelError(f"{path} is damaged or no safetensors file; fetch or build the model again") from exc
-    names = graph_tensor_names(config)
-    missing = sorted(set(names) - set(found))
+    shapes = graph_tensor_shapes(config)
+    missing = sorted(set(shapes) - set(found))
     if missing:
         raise ModelError(
             f"{path} lacks {len(missing)} tensors, {missing[0]} first; it is another kind of model"
         )
-    tensors = {name: found[name].astype(np.float32) for name in names}
+    tensors = {name: found[name].astype(np.float32) for name in shapes}
     for name, tensor in tensors.items():
+        if tensor.shape != shapes[name]:
+            raise ModelError(
+                f"{name} in {path} has the shape {tensor.shape}, config.json says {shapes[name]}; "
+                "fetch or build the model again"
+            )
         # A gate at −inf is shut, which is a meaning; everything else must be a number.
         unusable = np.isnan(tensor) if name == "one_pass.gate" else ~np.isfinite(tensor)
         if unusable.any():

@@ -229,37 +229,32 @@ class _OnePassGraph(GraphWriter):
         return self.add("LpNormalization", vectors, axis=1, p=2)
 
 
-def graph_tensor_names(config: OnePassConfig) -> Sequence[str]:
-    """The names that `build_graph` needs, in no particular order."""
-    parts = [
-        f"{part}.{kind}"
-        for part in (
-            "attention.self.query",
-            "attention.self.key",
-            "attention.self.value",
-            "attention.output.dense",
-            "attention.output.LayerNorm",
-            "intermediate.dense",
-            "output.dense",
-            "output.LayerNorm",
-        )
-        for kind in ("weight", "bias")
-    ]
-    towers = ["", "one_pass.candidate_"] if config.separate_candidate_tower else [""]
-    layers = [
-        f"{tower}encoder.layer.{index}.{part}"
-        for tower in towers
-        for index in range(config.num_hidden_layers)
-        for part in parts
-    ]
-    tables = [
-        f"embeddings.{name}.weight"
-        for name in ("word_embeddings", "position_embeddings", "token_type_embeddings")
-    ]
-    norms = ["embeddings.LayerNorm.weight", "embeddings.LayerNorm.bias"]
-    head = (
-        ["one_pass.head.weight", "one_pass.head.bias"]
-        if config.readout == "linear"
-        else ["one_pass.log_scale"]
-    )
-    return [*layers, *tables, *norms, "one_pass.gate", *head]
+def graph_tensor_shapes(config: OnePassConfig) -> dict[str, tuple[int, ...]]:
+    """The tensors that `build_graph` needs: name in model.safetensors → shape by the configuration."""
+    width, inner = config.hidden_size, config.intermediate_size
+    weights = {
+        "attention.self.query": (width, width),
+        "attention.self.key": (width, width),
+        "attention.self.value": (width, width),
+        "attention.output.dense": (width, width),
+        "attention.output.LayerNorm": (width,),
+        "intermediate.dense": (inner, width),
+        "output.dense": (width, inner),
+        "output.LayerNorm": (width,),
+    }
+    shapes: dict[str, tuple[int, ...]] = {
+        "embeddings.word_embeddings.weight": (config.vocab_size, width),
+        "embeddings.position_embeddings.weight": (config.max_position_embeddings, width),
+        "embeddings.token_type_embeddings.weight": (config.type_vocab_size, width),
+        "embeddings.LayerNorm.weight": (width,),
+        "embeddings.LayerNorm.bias": (width,),
+        "one_pass.gate": (config.num_hidden_layers, config.num_attention_heads),
+    }
+    for tower in ["", "one_pass.candidate_"] if config.separate_candidate_tower else [""]:
+        for index in range(config.num_hidden_layers):
+            for part, shape in weights.items():
+                name = f"{tower}encoder.layer.{index}.{part}"
+                shapes |= {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
+    if config.readout == "linear":
+        return shapes | {"one_pass.head.weight": (1, width), "one_pass.head.bias": (1,)}
+    return shapes | {"one_pass.log_scale": ()}

@@ -101,6 +101,9 @@ _OWN_FIELDS = frozenset(
 )
 
 
+_LENGTHS = (("sentence_bert_config.json", "max_seq_length"), ("tokenizer_config.json", "model_max_length"))
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """One JSON object from a file; ModelError where it is missing or no object."""
     try:
@@ -170,10 +173,12 @@ def _sentence_transformers_choices(directory: Path, encoder: dict[str, Any]) -> 
         pooling = read_json(pooling_path)
         mode = "cls" if pooling.get("pooling_mode_cls_token") else pooling.get("pooling_mode", "mean")
         choices["pooling"] = mode
-    length_path = directory / "sentence_bert_config.json"
     limit = int(encoder.get("max_position_embeddings", 512)) - _position_offset(encoder)
-    if length_path.is_file():
-        limit = min(limit, int(read_json(length_path).get("max_seq_length") or limit))
+    # Older sentence-transformers wrote the length beside the model, newer ones leave it to the tokenizer.
+    for name, key in _LENGTHS:
+        path = directory / name
+        if path.is_file():
+            limit = min(limit, int(read_json(path).get(key) or limit))
     choices["max_email_tokens"] = min(256, limit)
     choices["max_label_tokens"] = min(64, limit)
     prompts_path = directory / "config_sentence_transformers.json"

@@ -8,7 +8,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,23 @@ MIN_TOP1_AGREEMENT = 0.91
 # so many disagreements would be a surprise at that rate (one-sided, 5 %).
 _ONE_SIDED_95 = 1.645
 MAX_RELATIVE_DIFFERENCE = 0.20
+
+
+class Embedder(Protocol):
+    """What makes vectors of emails and of label texts."""
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        ...
+
+    def encode_query(self, text: str) -> Scores:
+        """The vector (d,) of one email."""
+        ...
+
+    def encode_passages(self, texts: Sequence[str]) -> Scores:
+        """The vectors (n, d) of label texts."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +110,7 @@ def parity(fp32: BiEncoder, int8: BiEncoder, labels: Sequence[str], texts: Seque
     The label texts are read as queries too, so that the gate works before there is any mail.
     """
     queries = [*texts, *labels]
-    return compare_scores(_cosines(fp32, labels, queries), _cosines(int8, labels, queries))
+    return compare_scores(cosines(fp32, labels, queries), cosines(int8, labels, queries))
 
 
 def cross_parity(
@@ -103,12 +120,13 @@ def cross_parity(
     return compare_scores(_logits(fp32, labels, texts), _logits(int8, labels, texts))
 
 
-def _cosines(encoder: BiEncoder, labels: Sequence[str], texts: Sequence[str]) -> Scores:
+def cosines(encoder: Embedder, labels: Sequence[str], texts: Sequence[str]) -> Scores:
+    """Cosines `(texts, labels)` of texts read as emails with label texts."""
     vectors = np.empty((len(texts), encoder.dimension), dtype=np.float32)
     for row, text in enumerate(texts):
         vectors[row] = encoder.encode_query(text)
-    cosines: Scores = _unit(vectors) @ _unit(encoder.encode_passages(labels)).T
-    return cosines
+    products: Scores = _unit(vectors) @ _unit(encoder.encode_passages(labels)).T
+    return products
 
 
 def _unit(vectors: Scores) -> Scores:

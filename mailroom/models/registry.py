@@ -55,7 +55,8 @@ class Manifest:
     """What a version is made of; all of it is covered by the digest in the version's name.
 
     `base_models` and `precision` are keyed by encoder folder, `parity` too (figures of the int8 gate);
-    `metrics` and `trained_from` are whatever the maker of the version wants to remember.
+    `metrics` and `trained_from` are whatever the maker of the version wants to remember. `shared_reading`
+    says by precision whether the cross-encoder's reading of an email may stand for the bi-encoder's.
     """
 
     created_at: str
@@ -65,6 +66,7 @@ class Manifest:
     parity: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     trained_from: Mapping[str, Any] = field(default_factory=dict)
+    shared_reading: Mapping[str, bool] = field(default_factory=dict)
     mailroom: str = __version__
     files: Mapping[str, FileEntry] = field(default_factory=dict)
 
@@ -104,6 +106,10 @@ class ModelVersion:
         """The precision that the manifest chose for an encoder folder."""
         return "int8" if self.manifest.precision.get(encoder) == "int8" else "fp32"
 
+    def shares_reading(self, bi_encoder: Precision, cross_encoder: Precision | None) -> bool:
+        """Whether the cross-encoder's reading of an email may stand for the bi-encoder's, so opened."""
+        return bi_encoder == cross_encoder and self.manifest.shared_reading.get(bi_encoder, False)
+
     def _checked(self, encoder: str, precision: Precision | None) -> Precision:
         """Hash only what serving reads; the weights for training may be ten times as large."""
         chosen = precision or self.precision_of(encoder)
@@ -141,7 +147,7 @@ def publish_version(draft: Path, manifest: Manifest) -> ModelVersion:
 def make_manifest(
     base_models: Mapping[str, str], precision: Mapping[str, str], parent: str | None = None, **facts: Any
 ) -> Manifest:
-    """A manifest of now; `facts` are `parity`, `metrics` and `trained_from`."""
+    """A manifest of now; `facts` are `parity`, `metrics`, `trained_from` and `shared_reading`."""
     created_at = datetime.now(UTC).isoformat(timespec="milliseconds")
     return Manifest(created_at, parent, base_models, precision, **facts)
 

@@ -79,19 +79,24 @@ def make_version(
 
     precision: dict[str, Precision] = {}
     parity: dict[str, Any] = {}
+    shared: dict[str, bool] = {}
     with draft_version(models) as draft:
+        # First, since a one-pass model that is unusable is found within a second, before the slower export.
+        if CROSS_ENCODER in sources:
+            export_cross_encoder(sources[CROSS_ENCODER][1], draft / CROSS_ENCODER, progress)
         export_bi_encoder(sources[BI_ENCODER][1], draft / BI_ENCODER, progress)
         progress("comparing int8 with fp32")
         parity[BI_ENCODER] = _bi_encoder_gate(draft / BI_ENCODER, taxonomy)
         if CROSS_ENCODER in sources:
-            export_cross_encoder(sources[CROSS_ENCODER][1], draft / CROSS_ENCODER, progress)
             progress("comparing the cross-encoder's int8 with fp32")
             parity[CROSS_ENCODER] = _cross_encoder_gate(draft / CROSS_ENCODER, taxonomy)
+            progress("comparing how both encoders read an email")
+            shared = _shared_reading(draft, taxonomy)
         for encoder, verdict in parity.items():
             precision[encoder] = "int8" if verdict["passed"] else "fp32"
         progress("sealing the model version")
         names = {encoder: name for encoder, (name, _) in sources.items()}
-        return publish_version(draft, make_manifest(names, precision, parity=parity))
+        return publish_version(draft, make_manifest(names, precision, parity=parity, shared_reading=shared))
 
 
 def _check_folder(root: Path) -> None:
@@ -160,6 +165,13 @@ def _cross_encoder_gate(directory: Path, taxonomy: Taxonomy) -> dict[str, Any]:
     labels = [competitor_text(label, taxonomy) for label in _spread(taxonomy, CROSS_GATE_LABELS)]
     fp32, int8 = (load_cross_encoder(directory, precision) for precision in ("fp32", "int8"))
     return cross_parity(fp32, int8, labels, SAMPLE_MAIL).to_dict()
+
+
+def _shared_reading(draft: Path, taxonomy: Taxonomy) -> dict[str, bool]:
+    from mailroom.models.shared_reading import shared_reading
+
+    labels = [display_name(label, taxonomy) for label in _spread(taxonomy, CROSS_GATE_LABELS)]
+    return shared_reading(draft / BI_ENCODER, draft / CROSS_ENCODER, labels, SAMPLE_MAIL)
 
 
 def _spread(taxonomy: Taxonomy, most: int) -> list[Any]:

@@ -129,9 +129,11 @@ class Workspace:
     def classifier(self) -> "Classifier":
         """The classifier of this workspace, its models loaded and checked."""
         from mailroom.classify.classifier import Classifier, LabelEntry, Provenance
+        from mailroom.models.one_pass import OnePassCrossEncoder
 
         encoder = self.version.load_bi_encoder(self.precision())
         reranker = self.version.load_cross_encoder(self._cross_precision())
+        shared = self.version.shares_reading(self.precision(), self._cross_precision())
         taxonomy = self.taxonomy
         labels = [
             LabelEntry(label.id, label.path, competitor_text(label, taxonomy))
@@ -139,7 +141,15 @@ class Workspace:
         ]
         provenance = Provenance(self.version.id, taxonomy.revision)
         vectors = self.label_vectors(encoder)
-        return Classifier(encoder, vectors, labels, self.settings.classify, provenance, reranker)
+        return Classifier(
+            encoder,
+            vectors,
+            labels,
+            self.settings.classify,
+            provenance,
+            reranker,
+            reranker if shared and isinstance(reranker, OnePassCrossEncoder) else None,
+        )
 
     def label_vectors(self, encoder: "BiEncoder") -> "NDArray[np.float32]":
         """Unit vectors (assignable labels, d), computed once a model version × wording of the labels."""

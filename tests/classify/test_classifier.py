@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from mailroom.classify.classifier import Classifier, LabelEntry, Provenance
 from mailroom.config import ClassifySettings
 from mailroom.records import Email
-from tests.fakes import HashingEncoder, OverlapScorer
+from tests.fakes import HashingEncoder, JointReader, OverlapScorer
 
 LABELS = [
     LabelEntry("refund", ("money", "refund"), "refund money back"),
@@ -13,11 +15,17 @@ LABELS = [
 ]
 
 
-def classifier(cross_encoder: OverlapScorer | None = None, top_k: int = 2) -> Classifier:
+def classifier(
+    cross_encoder: OverlapScorer | None = None,
+    top_k: int = 2,
+    rerank_above_share: float = 0.0,
+    shared_reader: JointReader | None = None,
+) -> Classifier:
     encoder = HashingEncoder()
     vectors = encoder.encode_passages([label.text for label in LABELS])
+    settings = ClassifySettings(top_k=top_k, rerank_above_share=rerank_above_share)
     provenance = Provenance("v1", "abc")
-    return Classifier(encoder, vectors, LABELS, ClassifySettings(top_k=top_k), provenance, cross_encoder)
+    return Classifier(encoder, vectors, LABELS, settings, provenance, cross_encoder, shared_reader)
 
 
 def test_the_nearest_label_is_the_answer_without_a_cross_encoder() -> None:
@@ -45,6 +53,46 @@ def test_the_similarity_counts_as_much_as_the_cross_encoder_asks() -> None:
     prediction = classifier(OverlapScorer(similarity_weight=100.0)).classify(email)
     assert prediction.label == "refund"
     assert [candidate.score for candidate in prediction.candidates] == [1.0, 3.0]
+
+
+def test_where_retrieval_leaves_nothing_to_decide_nothing_is_reranked() -> None:
+    email = Email("1", "", "refund money back")
+    scorer = OverlapScorer()
+    prediction = classifier(scorer, top_k=3, rerank_above_share=0.5).classify(email)
+    assert (prediction.label, prediction.decided_by, scorer.scored) == ("refund", "retrieval", 0)
+    assert prediction == replace(
+        classifier(top_k=3).classify(email),
+        id=prediction.id,
+        created_at=prediction.created_at,
+        latency_ms=prediction.latency_ms,
+    )
+
+
+def test_candidates_far_behind_keep_their_place_without_a_score() -> None:
+    email = Email("1", "", "refund refund refund late delivery parcel")
+    scorer = OverlapScorer()
+    prediction = classifier(scorer, top_k=3, rerank_above_share=0.001).classify(email)
+    assert (prediction.label, prediction.decided_by, scorer.scored) == ("delivery", "cross_encoder", 2)
+    assert [(one.label, one.score) for one in prediction.candidates] == [
+        ("delivery", 3.0), ("refund", 1.0), ("password", None),
+    ]  # fmt: skip
+    assert sum(one.probability for one in prediction.candidates) == pytest.approx(1.0)
+
+
+def test_a_single_label_is_reranked_whatever_the_share() -> None:
+    scorer = OverlapScorer()
+    prediction = classifier(scorer, top_k=1, rerank_above_share=1.0).classify(Email("1", "", "late parcel"))
+    assert (prediction.decided_by, prediction.probability, scorer.scored) == ("cross_encoder", 1.0, 1)
+
+
+def test_a_shared_reading_gives_the_same_answers_and_is_read_once() -> None:
+    reader = JointReader()
+    together = classifier(reader, top_k=3, shared_reader=reader)
+    apart = classifier(OverlapScorer(), top_k=3)
+    for text in ("late delivery parcel refund", "", "password"):
+        one, other = (each.classify(Email("1", "", text)) for each in (together, apart))
+        assert (one.label, one.candidates, one.margin) == (other.label, other.candidates, other.margin)
+    assert reader.read_texts == 3
 
 
 def test_the_cross_encoders_temperature_makes_the_probabilities() -> None:
