@@ -14,7 +14,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from mailroom import __version__
-from mailroom.cli import classify, evaluate, init, log, models, show, taxonomy
+from mailroom.cli import classify, curate, evaluate, init, log, models, show, taxonomy
 from mailroom.cli.context import Context
 from mailroom.cli.tables import visible
 from mailroom.errors import MailroomError
@@ -38,6 +38,7 @@ app = typer.Typer(
 app.command("init", short_help="Make a workspace from a taxonomy.")(init.init)
 app.command("classify")(classify.classify)
 app.command("evaluate", short_help="Measure the workspace on labelled emails.")(evaluate.evaluate)
+app.command("curate", short_help="Say what the next cycle would learn from.")(curate.curate)
 app.command("show", short_help="Print what is kept of a message, and what is not.")(show.show)
 app.command("log")(log.log)
 app.add_typer(models.app, name="models")

@@ -196,14 +196,19 @@ def _words(connection: Connection, email_keys: Sequence[int]) -> dict[int, list[
     return words
 
 
-def first_prediction(email_key: sa.ColumnElement[int]) -> sa.ScalarSelect[int]:
+def first_prediction(email_key: sa.Column[Any]) -> sa.ScalarSelect[int]:
     """The key of an email's first prediction, where that was made before anybody spoke on the email."""
+    # Two levels below the statement that asks, SQLAlchemy would read the table anew rather than its row.
+    asking = email_key.table
     first = sa.select(sa.func.min(predictions.c.key)).where(predictions.c.email_key == email_key)
     word = feedback.alias("word")
     spoken_at = sa.select(sa.func.min(word.c.recorded_at)).where(word.c.email_key == email_key)
     found = predictions.alias("first_prediction")
     return (
         sa.select(found.c.key)
-        .where(found.c.key == first.scalar_subquery(), found.c.created_at <= spoken_at.scalar_subquery())
+        .where(
+            found.c.key == first.correlate(asking).scalar_subquery(),
+            found.c.created_at <= spoken_at.correlate(asking).scalar_subquery(),
+        )
         .scalar_subquery()
     )

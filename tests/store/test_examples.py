@@ -50,6 +50,16 @@ def test_labelled_email_comes_with_its_latest_word_and_first_answer(
     assert labelled.candidates == first.prediction.candidates
 
 
+def test_every_labelled_email_comes_with_its_own_first_answer(
+    log: PredictionLog, feedback: FeedbackLog, reader: ExampleReader
+) -> None:
+    entries = [make_entry(number, label=number) for number in range(5)]
+    log.append(entries)
+    feedback.append([make_word(entry.email.id) for entry in entries])
+    found = {labelled.email_id: labelled.first_prediction for labelled in reader.labelled()}
+    assert found == {entry.email.id: entry.prediction for entry in entries}
+
+
 def test_labelled_emails_come_in_the_order_in_which_they_first_got_a_word(
     log: PredictionLog, feedback: FeedbackLog, reader: ExampleReader
 ) -> None:

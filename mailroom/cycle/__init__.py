@@ -1,0 +1,1 @@
+"""The learning loop: what people and the model said → a better model, or none."""
