@@ -133,9 +133,10 @@ def _threshold_table(thresholds: "tuple[Threshold, ...]") -> "Table":
     table = Table(*heads, "labels refused", title="Silver", title_justify="left")
     for column in table.columns[2:7]:
         column.justify = "right"
+    rest = "all others" if len(thresholds) > 1 else "all"
     for found in thresholds:
         table.add_row(
-            "all others" if found.label is None else escape(found.label),
+            rest if found.label is None else escape(found.label),
             _BASIS[found.basis],
             f"{found.share:.0%}",
             f"{found.correct:,} of {found.audited:,}",

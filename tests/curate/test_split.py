@@ -65,6 +65,7 @@ def test_a_small_label_is_trained_on_before_it_validates() -> None:
     for start in range(0, 800, 4):
         counts = Counter(parts[start : start + 4])
         assert counts["validation"] == 0 or counts["train"] >= TRAIN_FIRST
+    assert parts.count("validation") > 100
 
 
 def test_a_larger_evaluation_share_takes_nothing_out_of_evaluation() -> None:
