@@ -210,6 +210,50 @@ def models(root: Path) -> Iterator[Case]:
     )  # fmt: skip
 
 
+def cross_encoders(root: Path) -> Iterator[Case]:
+    """One-pass cross-encoders that are none, then a good one with labels and mail at the limits."""
+    from mailroom.models.sources import resolve_base_model
+    from mailroom.train.one_pass_weights import from_encoder, load_one_pass, save_one_pass
+
+    base = resolve_base_model("embedded")
+    good = root / "one-pass"
+    save_one_pass(from_encoder(base), good, base)
+    infinite = load_one_pass(good)
+    infinite.embedding_norm.weight.data[0] = float("inf")
+    save_one_pass(infinite, root / "infinite", base)
+    config = json.loads((good / "config.json").read_text())
+    damages: dict[str, tuple[str, Callable[[Path], None]]] = {
+        "plain": ("weights of a plain encoder", lambda folder: _replace(
+            folder / "model.safetensors", (base / "model.safetensors").read_bytes())),
+        "newer": ("a newer format", lambda folder: _replace(
+            folder / "config.json", json.dumps(config | {"one_pass": {"format": 99}}).encode())),
+        "narrow": ("a width that the weights do not have", lambda folder: _replace(
+            folder / "config.json", json.dumps(config | {"hidden_size": 96}).encode())),
+        "family": ("another family of encoders", lambda folder: _replace(
+            folder / "config.json", json.dumps(config | {"model_type": "distilbert"}).encode())),
+        "half": ("weights that break off", lambda folder: _replace(
+            folder / "model.safetensors", (good / "model.safetensors").read_bytes()[:10_000_000])),
+        "wordless": ("no tokenizer", lambda folder: (folder / "tokenizer.json").unlink()),
+    }  # fmt: skip
+    section, init = "One-pass cross-encoders", "init new --taxonomy labels.yaml --cross-encoder"
+    shutil.copytree(base, root / "plain-encoder")
+    yield Case(section, "a bi-encoder", f"{init} plain-encoder", 1)
+    yield Case(section, "weights that are no numbers", f"{init} infinite", 1)
+    for name, (what, damage) in damages.items():
+        damage(shutil.copytree(good, root / name, copy_function=os.link))
+        yield Case(section, what, f"{init} {name}", 1)
+    (root / "single.yaml").write_text("labels:\n  - name: Everything\n")
+    (root / "void.jsonl").write_text('{"subject": "", "body": ""}\n')
+    yield Case(
+        section, "a taxonomy of one label", "init both --taxonomy single.yaml --cross-encoder one-pass", 0
+    )
+    yield Case(section, "one label, twenty candidates asked for", "-w both classify one.eml", 0)
+    yield Case(section, "an empty email", "-w both classify void.jsonl", 0)
+    words = "where is my parcel " * 5000
+    (root / "both" / "taxonomy.yaml").write_text(f"{TAXONOMY}    description: {words}\n")
+    yield Case(section, "a label text of 20,000 words", "-w both classify one.eml --again", 0)
+
+
 def arguments(root: Path) -> Iterator[Case]:
     """Commands that make no sense, gold files without gold, and a run that is interrupted."""
     (root / "blank.jsonl").write_text("")
@@ -285,4 +329,4 @@ def _small_files() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
 
 
-ALL = (taxonomies, mails, workspaces, full_disks, models, arguments)
+ALL = (taxonomies, mails, workspaces, full_disks, models, cross_encoders, arguments)

@@ -89,6 +89,7 @@ def export_cross_encoder(
     if ONE_PASS_KEY in config:
         return export_one_pass(source, target, say)
     require_safetensors(source)
+    _require_head(source, config)
     labels = _head_labels(source, config)
     say("loading the cross-encoder")
     model = _load(source, "CrossEncoder")
@@ -105,6 +106,15 @@ def export_cross_encoder(
     exported = PairwiseCrossEncoder.load(target, "fp32")
     _require_equal(target, expected, [exported.score(probe, _PROBE_LABELS) for probe in _PROBES])
     return dataclasses.asdict(pairwise)
+
+
+def _require_head(source: Path, config: dict[str, Any]) -> None:
+    names = [str(name) for name in config.get("architectures") or []]
+    if names and not any(name.endswith("ForSequenceClassification") for name in names):
+        raise ModelError(
+            f"{source}: expected a cross-encoder with a classification head, got {', '.join(names)}; name it "
+            "as the bi-encoder, or start a one-pass cross-encoder from it by training"
+        )
 
 
 def _head_labels(source: Path, config: dict[str, Any]) -> list[str]:

@@ -167,7 +167,7 @@ def _no_tokenizer(folder: Path, _: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
-        (_other_kind, "expected"),
+        (_other_kind, "classification head, got BertModel"),
         (_encoder_called_one_pass, "another kind of model"),
         (_non_finite, "non-finite"),
         (_other_width, "config.json says"),
