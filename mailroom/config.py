@@ -130,6 +130,19 @@ class GateSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class DriftSettings:
+    """What `mailroom drift` holds to what."""
+
+    window_days: int = setting(7, "Days of the window that is looked at.", 1, 3650)
+    reference_days: int = setting(28, "Days before the window that it is held to.", 1, 3650)
+    min_emails: int = setting(100, "Emails of a window without which nothing is judged.", 1)
+    max_emails: int = setting(20_000, "Emails of a window that are read at most, evenly spaced.", 100)
+    embedded_emails: int = setting(
+        300, "Emails of a window whose kept text is embedded to measure its shift; 0 for none.", 0
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything in mailroom.toml."""
 
@@ -140,6 +153,7 @@ class Settings:
     store: StoreSettings = field(default_factory=StoreSettings)
     learning: LearningSettings = field(default_factory=LearningSettings)
     gate: GateSettings = field(default_factory=GateSettings)
+    drift: DriftSettings = field(default_factory=DriftSettings)
 
 
 def load_settings(path: Path) -> Settings:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from mailroom import __version__
-from mailroom.cli import classify, curate, evaluate, init, log, models, show, taxonomy
+from mailroom.cli import classify, curate, drift, evaluate, init, log, models, show, taxonomy
 from mailroom.cli.context import Context
 from mailroom.cli.tables import visible
 from mailroom.errors import MailroomError
@@ -41,6 +41,7 @@ app.command("evaluate", short_help="Measure the workspace on labelled emails.")(
 app.command("curate", short_help="Say what the next cycle would learn from.")(curate.curate)
 app.command("show", short_help="Print what is kept of a message, and what is not.")(show.show)
 app.command("log")(log.log)
+app.command("drift", short_help="Has the mail moved since the weeks before?")(drift.drift)
 app.add_typer(models.app, name="models")
 app.add_typer(taxonomy.app, name="taxonomy")
 

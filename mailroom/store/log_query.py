@@ -24,6 +24,7 @@ class LogFilter:
     """Which predictions are wanted; None asks for all.
 
     `since` is inclusive, `until` exclusive, and so are `margin_above` and `margin_below`.
+    `every` keeps one prediction in so many, the same ones at each reading: a sample of a long log.
     `subject_contains` ignores case (in SQLite that of ASCII letters alone).
     """
 
@@ -36,6 +37,7 @@ class LogFilter:
     model: str | None = None
     email_id: str | None = None
     subject_contains: str | None = None
+    every: int | None = None
     limit: int | None = None
     newest_first: bool = True
 
@@ -118,6 +120,7 @@ def _conditions(log_filter: LogFilter) -> list[sa.ColumnElement[bool]]:
         (wanted.review, lambda: p.needs_review if wanted.review else sa.not_(p.needs_review)),
         (wanted.margin_below, lambda: p.margin < wanted.margin_below),
         (wanted.margin_above, lambda: p.margin > wanted.margin_above),
+        (wanted.every, lambda: p.key % wanted.every == 0),
         (wanted.email_id, lambda: emails.c.id_digest == id_digest(wanted.email_id or "")),
         (
             wanted.subject_contains,

@@ -1,0 +1,142 @@
+"""`mailroom drift`: has the mail, or what the models make of it, moved?"""
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mailroom.cli.context import AsJson, Context, say, stderr_console, stdout_console, to_json_line
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mailroom.evaluate.drift import Drift, Finding
+    from mailroom.workspace.drift import DriftRun, Span
+
+When = Annotated[
+    datetime | None,
+    typer.Option(
+        formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], metavar="TIME", help="UTC date or time; see docs/drift.md."
+    ),
+]
+
+MEASURES = {
+    "label_mix_psi": "label mix, PSI",
+    "label_mix_js_bits": "label mix, Jensen–Shannon, bits",
+    "probability_psi": "probabilities, PSI",
+    "margin_psi": "margins, PSI",
+    "embedding_shift": "shift of the mail, std. deviations",
+    "outside_share": "more mail from outside the taxonomy",
+    "audited_accuracy_loss": "loss of audited accuracy",
+}
+SHARES = ("outside_share", "audited_accuracy_loss")
+STYLES = {"alarm": "bold red", "watch": "yellow", "steady": "green", "unknown": "dim"}
+
+
+def drift(
+    context: typer.Context,
+    since: When = None,
+    until: When = None,
+    reference_since: When = None,
+    embedded: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, help="Kept texts of each window to embed; else the setting."),
+    ] = None,
+    fail: Annotated[bool, typer.Option("--fail", help="Exit with 1 on an alarm.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare the last days of the prediction log with the weeks before them; writes nothing.
+
+    Example:  mailroom drift --since 2026-03-01 --until 2026-03-08 --json
+    """
+    from mailroom.cli.progress import MailProgress
+    from mailroom.workspace.drift import run_drift
+
+    settings: Context = context.obj
+    console = stderr_console()
+    with settings.open_workspace(read_only=True) as workspace:
+        wanted = workspace.settings.drift
+        reference, window = _spans(since, until, reference_since, wanted.window_days, wanted.reference_days)
+        texts = wanted.embedded_emails if embedded is None else embedded
+        with MailProgress(console, 2 * texts) as progress:
+            run = run_drift(workspace, reference, window, texts, lambda done, _: progress.advance(done, done))
+    for notice in run.notices():
+        say(console, notice)
+    if as_json:
+        typer.echo(to_json_line(run.to_dict()))
+    else:
+        _print(run)
+    if fail and run.drift.level == "alarm":
+        raise typer.Exit(1)
+
+
+def _spans(
+    since: datetime | None,
+    until: datetime | None,
+    reference_since: datetime | None,
+    window_days: int,
+    reference_days: int,
+) -> "tuple[Span, Span]":
+    from mailroom.workspace.drift import Span, spans
+
+    end = _utc(until) or datetime.now(UTC)
+    start = _utc(since) or end - timedelta(days=window_days)
+    return spans(Span(start, end), _utc(reference_since), reference_days)
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    return None if moment is None else moment.replace(tzinfo=UTC)
+
+
+def _print(run: "DriftRun") -> None:
+    console = stdout_console()
+    for name, sample in (("reference", run.reference), ("window", run.current)):
+        span = f"{sample.span.since:%Y-%m-%d %H:%M} to {sample.span.until:%Y-%m-%d %H:%M}"
+        read = len(sample.window.labels)
+        of = f" of {sample.logged:,}" if sample.logged > read else ""
+        console.print(f"{name:9}  {span}  {read:,}{of} emails, {sample.window.audited[1]:,} audited")
+    level = run.drift.level
+    console.print(f"[{STYLES[level]}]{level}[/]")
+    console.print(_findings_table(run.drift))
+    if run.drift.moved_labels:
+        console.print(_labels_table(run.drift))
+
+
+def _findings_table(drift: "Drift") -> "Table":
+    from rich.table import Table
+
+    table = Table("measure", "before", "now", "size", "by chance", "watch", "alarm", "")
+    for column in table.columns[1:7]:
+        column.justify = "right"
+    for finding in drift.findings:
+        table.add_row(
+            MEASURES[finding.name],
+            _share(finding.before),
+            _share(finding.now),
+            _size(finding, finding.size),
+            _size(finding, finding.chance),
+            _size(finding, finding.watch),
+            _size(finding, finding.alarm),
+            f"[{STYLES[finding.level]}]{finding.level}[/]",
+        )
+    return table
+
+
+def _labels_table(drift: "Drift") -> "Table":
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("label", "before", "now", title="Labels that moved most", title_justify="left")
+    for moved in drift.moved_labels:
+        table.add_row(escape(moved.label), f"{moved.before:.1%}", f"{moved.now:.1%}")
+    return table
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}"
+
+
+def _size(finding: "Finding", value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.1%}" if finding.name in SHARES else f"{value:.3f}"
