@@ -127,11 +127,11 @@ def choose(contenders: Sequence[Contender]) -> tuple[Contender, Check]:
     best = _best(contenders)
     shown = ", ".join(f"{_WORDS[c.kind]} {top_1(c.answers):.1%}" for c in contenders)
     if best is chosen:
-        return chosen, Check("best_kind", True, f"{_WORDS[chosen.kind]} answer best ({shown})")
+        return chosen, Check("best_kind", True, f"of the kinds tried the best can serve: {shown}")
     return chosen, Check(
         "best_kind",
         False,
-        f"{_WORDS[best.kind]} answers better than anything that can serve ({shown}); "
+        f"the best of the kinds tried, {_WORDS[best.kind]}, cannot serve: {shown}; "
         "train longer, or leave the champion",
     )
 
