@@ -110,6 +110,9 @@ def _review_table(evaluation: "Evaluation") -> "Table":
     table.add_row("emails marked for review", f"{review.review_rate:.1%}")
     table.add_row("wrong answers that are marked", _share(review.mistakes_caught))
     table.add_row("top-1 of what is not marked", _share(review.unmarked_accuracy))
+    coverage = evaluation.coverage
+    above = "" if coverage.threshold is None else f", at a probability of {coverage.threshold:.2f} and above"
+    table.add_row(f"may be automated at {coverage.wanted:.0%} precision{above}", f"{coverage.coverage:.1%}")
     return table
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mailroom.classify.decide import softmax
 from mailroom.errors import DataError
 from mailroom.records import Candidate
 
@@ -54,8 +55,6 @@ def retrieval_alone(answers: Sequence[Answer], temperature: float) -> list[Answe
 
 
 def _by_similarity(answer: Answer, temperature: float) -> Answer:
-    from mailroom.classify.decide import softmax
-
     if not answer.similarities:
         raise DataError("expected answers with similarities, got one without; retrieval cannot be judged")
     similarities = np.asarray(answer.similarities, dtype=np.float32)

@@ -4,7 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from mailroom.errors import DataError
+from mailroom.evaluate.calibration import TARGET_PRECISION, Coverage, coverage_at_precision
 from mailroom.evaluate.metrics import (
     Confusion,
     Judged,
@@ -30,6 +33,7 @@ class Evaluation:
     sibling_confusion_rate: float
     expected_calibration_error: float
     review: ReviewFigures
+    coverage: Coverage
     emails_per_second: float
     latency_ms: dict[str, dict[str, float]]
     worst_confusions: list[Confusion]
@@ -58,6 +62,9 @@ def evaluate(
         sibling_confusion_rate=sibling_confusion_rate(answers, truths, are_siblings),
         expected_calibration_error=expected_calibration_error([item.probability for item in judged], correct),
         review=review_figures([item.needs_review for item in judged], correct),
+        coverage=coverage_at_precision(
+            np.array([item.probability for item in judged]), np.array(correct), TARGET_PRECISION
+        ),
         emails_per_second=round(len(judged) / max(seconds, 1e-9), 2),
         latency_ms=latency_percentiles([item.latency_ms for item in judged]),
         worst_confusions=worst_confusions(answers, truths, are_siblings),

@@ -17,23 +17,23 @@ def verdict(world: World, settings: GateSettings | None = None) -> Verdict:
     return judge(champion, [Contender("two_stage", challenger)], {}, are_siblings, settings)
 
 
-def refusals(world: World, runs: int = 25) -> float:
+def refusals(world: World, runs: int = 20) -> float:
     return float(np.mean([not verdict(replace(world, seed=seed)).passed for seed in range(runs)]))
 
 
 @pytest.mark.parametrize(
-    ("emails", "loss", "least"), [(50, 0.3, 0.9), (100, 0.15, 0.9), (500, 0.05, 0.9), (1500, 0.03, 0.9)]
+    ("emails", "loss", "least"), [(50, 0.3, 0.9), (100, 0.15, 0.9), (500, 0.05, 0.9), (1000, 0.03, 0.8)]
 )
 def test_a_worse_challenger_is_refused(emails: int, loss: float, least: float) -> None:
     assert refusals(World(emails, loss, churn=loss + 0.02)) >= least
 
 
-@pytest.mark.parametrize("emails", [50, 200, 1500])
+@pytest.mark.parametrize("emails", [50, 200, 1000])
 def test_a_harmless_challenger_mostly_passes(emails: int) -> None:
     assert refusals(World(emails, loss=0.0, churn=0.03)) <= 0.3
 
 
-@pytest.mark.parametrize("emails", [50, 200, 1500])
+@pytest.mark.parametrize("emails", [50, 200, 1000])
 def test_a_better_challenger_passes(emails: int) -> None:
     assert refusals(World(emails, loss=-0.05, churn=0.08)) <= 0.1
 
@@ -69,13 +69,13 @@ def test_the_smallest_loss_seen_is_refused_four_times_in_five() -> None:
     world = World(300, loss=0.06, churn=0.08)
     seen = [
         next(check for check in verdict(replace(world, seed=seed)).checks if check.name == "top_1")
-        for seed in range(60)
+        for seed in range(30)
     ]
     stated = float(np.mean([check.smallest_loss_seen for check in seen]))
     at_stated = World(300, loss=stated, churn=0.08)
     refused = [
         not next(c for c in verdict(replace(at_stated, seed=seed)).checks if c.name == "top_1").passed
-        for seed in range(100)
+        for seed in range(60)
     ]
     assert 0.68 <= np.mean(refused) <= 0.92
 

@@ -84,6 +84,7 @@ def test_the_json_form_has_the_documented_fields() -> None:
     assert record["recall_at_1"] == 1.0
     assert record["retrieval"]["recall_at_1"] == 0.0
     assert record["emails_per_second"] == 2.0
+    assert record["coverage"] == {"wanted": 0.95, "threshold": 0.8, "coverage": 1.0, "precision": 1.0}
     assert record["latency_ms"] == {"total": {"p50": 1.0, "p95": 1.0, "p99": 1.0}}
     assert record.keys() >= {
         *(f"recall_at_{k}" for k in (1, 3, 5, 10, 20)),
