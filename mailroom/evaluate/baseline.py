@@ -12,7 +12,7 @@ from mailroom.errors import DataError
 from mailroom.evaluate.answers import Answer
 
 # Chosen on validation parts; see docs/gate.md.
-INVERSE_REGULARISATION = 10.0
+INVERSE_REGULARISATION = 30.0
 MAX_ITERATIONS = 300
 TOP_K = 20
 
