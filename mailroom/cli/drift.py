@@ -1,7 +1,7 @@
 """`mailroom drift`: has the mail, or what the models make of it, moved?"""
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,12 +13,16 @@ if TYPE_CHECKING:
     from mailroom.evaluate.drift import Drift, Finding
     from mailroom.workspace.drift import DriftRun, Span
 
-When = Annotated[
-    datetime | None,
-    typer.Option(
-        formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], metavar="TIME", help="UTC date or time; see docs/drift.md."
-    ),
-]
+FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
+
+
+def _moment(help_line: str) -> Any:
+    return typer.Option(formats=FORMATS, metavar="TIME", help=f"{help_line}, UTC date or time.")
+
+
+Since = Annotated[datetime | None, _moment("The window begins; else some days before its end")]
+Until = Annotated[datetime | None, _moment("The window ends; else now")]
+ReferenceSince = Annotated[datetime | None, _moment("The reference begins; it ends where the window begins")]
 
 MEASURES = {
     "label_mix_psi": "label mix, PSI",
@@ -35,9 +39,9 @@ STYLES = {"alarm": "bold red", "watch": "yellow", "steady": "green", "unknown": 
 
 def drift(
     context: typer.Context,
-    since: When = None,
-    until: When = None,
-    reference_since: When = None,
+    since: Since = None,
+    until: Until = None,
+    reference_since: ReferenceSince = None,
     embedded: Annotated[
         int | None,
         typer.Option(metavar="N", min=0, help="Kept texts of each window to embed; else the setting."),
