@@ -7,6 +7,7 @@ the stored one comes first. Choose on training parts; read test parts once, at t
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import sys
@@ -15,16 +16,19 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 
 from mailroom.classify.temperature import fit_temperature
 from mailroom.evaluate.metrics import expected_calibration_error
 from mailroom.models.sources import resolve_base_model
+from mailroom.taxonomy import readable_name
 from mailroom.train.candidate_sets import Vectors
 from mailroom.train.cold_start import PUBLIC_SETS, Embedder, Reranking, rerank_set
-from mailroom.train.label_sets import Wording, read_label_set
+from mailroom.train.label_sets import LabelSet, Wording, read_label_set
 from mailroom.train.one_pass_model import OnePassModel
 from mailroom.train.one_pass_weights import from_encoder, load_one_pass
 
+DESCRIPTIONS = Path(__file__).with_name("descriptions.yaml")
 DATA = Path(os.environ.get("MAILROOM_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
@@ -51,6 +55,8 @@ def _judge(
 ) -> dict[str, Any]:
     parts = {public.name: public.path_parts for public in PUBLIC_SETS}
     labels = read_label_set(DATA / name, arguments.part, parts.get(name), described=arguments.described)
+    if arguments.described and not labels.has_descriptions:
+        labels = dataclasses.replace(labels, descriptions=_own_descriptions(labels))
     chosen = np.random.default_rng(0).permutation(len(labels.texts))[: arguments.limit].tolist()
     wording: Wording = "name_description" if labels.has_descriptions else "name"
     found = rerank_set(model, labels.subset(chosen), embedder, wording)
@@ -71,6 +77,13 @@ def _judge(
     for share in arguments.shares:
         row[f"share {share:g}"] = _percent(found.top1(found.blended(share / (1 - share) * scale)))
     return row
+
+
+def _own_descriptions(labels: LabelSet) -> tuple[str, ...]:
+    """Descriptions of a judged set's labels: those of its path's elements, joined."""
+    known = yaml.safe_load(DESCRIPTIONS.read_text(encoding="utf-8"))[labels.name]
+    by_element = {readable_name(element): text for element, text in known.items()}
+    return tuple("; ".join(by_element[part] for part in path if part in by_element) for path in labels.paths)
 
 
 def _percent(share: float) -> float:

@@ -35,10 +35,11 @@ class SamplingSettings:
     max_candidates: int = 8
     sibling_share: float = 0.5
     foreign_share: float = 0.25
-    max_foreign_labels: int = 5
+    max_foreign_labels: int = 40
+    same_meaning_cosine: float = 0.5
     letter_share: float = 0.4
     description_as_text_share: float = 0.08
-    wording_shares: tuple[float, ...] = (0.5, 0.25, 0.1, 0.1, 0.05)
+    wording_shares: tuple[float, ...] = (0.35, 0.2, 0.05, 0.15, 0.05, 0.12, 0.08)
     label_power: float = 0.5
 
 
@@ -75,6 +76,10 @@ class CandidateSampler:
         self._weights = np.asarray(weights, dtype=np.float64) / np.sum(weights)
         self._rows = [item.labels.of_label() for item in sets]
         self._label_shares = [_shares(rows, settings.label_power) for rows in self._rows]
+        self._all_labels = [
+            (place, label) for place, item in enumerate(sets) for label in range(len(item.labels.paths))
+        ]
+        self._all_meanings = np.concatenate([item.wordings["name_description"] for item in sets])
         self._texts = [{kind: item.labels.wordings(kind) for kind in WORDINGS} for item in sets]
 
     def __call__(self, epoch: int) -> list[RankingExample]:
@@ -102,6 +107,8 @@ class CandidateSampler:
         shares = np.array(self._settings.wording_shares)
         if not labels.has_descriptions:
             shares = shares * [kind in ("name", "path", "id") for kind in WORDINGS]
+        elif not labels.aliases:
+            shares = shares * [not kind.startswith("alias") for kind in WORDINGS]
         return WORDINGS[int(generator.choice(len(WORDINGS), p=shares / shares.sum()))]
 
     def _text(self, number: int, target: int, generator: np.random.Generator) -> tuple[str, Vectors]:
@@ -126,11 +133,21 @@ class CandidateSampler:
             others = [*kept, *(label for label in others if label not in kept)]
         pool = [(number, label) for label in others[: max(1, size - 1)]]
         if len(self._sets) > 1 and generator.random() < settings.foreign_share:
-            foreign = int(generator.choice([i for i in range(len(self._sets)) if i != number]))
-            count = int(generator.integers(1, settings.max_foreign_labels + 1))
-            labels = generator.permutation(len(self._sets[foreign].labels.paths))[:count]
-            pool += [(foreign, int(label)) for label in labels]
+            pool += self._foreign(number, target, generator)
         return pool
+
+    def _foreign(self, number: int, target: int, generator: np.random.Generator) -> list[tuple[int, int]]:
+        """Labels of other trees, as in a large taxonomy; those that mean the same as the target stay out."""
+        count = int(generator.integers(1, self._settings.max_foreign_labels + 1))
+        others = [place for place in range(len(self._all_labels)) if self._all_labels[place][0] != number]
+        drawn = generator.choice(np.array(others), size=min(count, len(others)), replace=False)
+        meaning = self._sets[number].wordings["name_description"][target]
+        alike = self._all_meanings[drawn] @ meaning  # (count,)
+        return [
+            self._all_labels[place]
+            for place, cosine in zip(drawn.tolist(), alike.tolist(), strict=True)
+            if cosine < self._settings.same_meaning_cosine
+        ]
 
     def _nearest(
         self, pool: Sequence[tuple[int, int]], vector: Vectors, kind: Wording, generator: np.random.Generator

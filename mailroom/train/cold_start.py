@@ -24,7 +24,14 @@ from mailroom.models.one_pass_config import OnePassConfig
 from mailroom.models.sources import resolve_base_model
 from mailroom.train.candidate_sets import CandidateSampler, EmbeddedSet, SamplingSettings, Vectors, embed_set
 from mailroom.train.cross_encoder import ExampleSource, Progress, score_examples, train_cross_encoder
-from mailroom.train.label_sets import WORDINGS, LabelSet, Wording, read_label_set, read_mailboxes
+from mailroom.train.label_sets import (
+    MAILBOX_FILES,
+    WORDINGS,
+    LabelSet,
+    Wording,
+    read_label_set,
+    read_mailboxes,
+)
 from mailroom.train.one_pass_model import OnePassModel
 from mailroom.train.one_pass_weights import from_encoder, save_one_pass
 from mailroom.train.ranking_batches import ExampleEncoder, RankingExample
@@ -47,7 +54,10 @@ PUBLIC_SETS = (
     # Full paths have five rows each; product and issue have sixteen.
     PublicSet("cfpb", 1.5, (0, 2)),
 )
-MAILBOXES_WEIGHT = 3.0
+# Ten times the public sets' labels: most of what there is to learn about labels.
+MAILBOXES_WEIGHT = 10.0
+# `--leave-out` takes a set's name, or this: the project's own mailboxes alone, which have seen none of them.
+ALL_PUBLIC = "public"
 TOP_K = 20
 
 
@@ -75,6 +85,7 @@ class Recipe:
     email_tokens: int = 64
     similarity_share: float = 0.6
     temperature: float = 1.0
+    mailbox_files: tuple[str, ...] = MAILBOX_FILES
     sampling: SamplingSettings = SAMPLING
     training: TrainSettings = TRAINING
 
@@ -108,18 +119,18 @@ def build(
     ModelError when training breaks down.
     """
     recipe = recipe or Recipe()
-    known = [public.name for public in PUBLIC_SETS]
+    known = [*(public.name for public in PUBLIC_SETS), ALL_PUBLIC]
     if leave_out is not None and leave_out not in known:
         raise DataError(f"expected --leave-out to be one of {', '.join(known)}, got {leave_out!r}")
     base_directory = resolve_base_model(base)
     model = from_encoder(base_directory)
     embedder = Embedder(from_encoder(base_directory), base_directory / "tokenizer.json")
-    sets, weights = _training_sets(data, leave_out, embedder)
+    sets, weights = _training_sets(data, leave_out, embedder, recipe.mailbox_files)
     source = _source(sets, weights, base_directory, model.config, recipe, seed)
     training = dataclasses.replace(recipe.training, seed=seed, checkpoint_every_steps=100)
     train_cross_encoder(model, source, training, checkpoint_dir=out / "checkpoint", progress=progress)
     figures = None
-    if leave_out is not None:
+    if leave_out not in (None, ALL_PUBLIC):
         public = next(item for item in PUBLIC_SETS if item.name == leave_out)
         left_out = read_label_set(data / leave_out, "train", public.path_parts)
         rows = np.random.default_rng(seed).permutation(len(left_out.texts))[:1000].tolist()
@@ -225,15 +236,15 @@ def _similarity_weight(model: OnePassModel, share: float) -> float:
 
 
 def _training_sets(
-    data: Path, leave_out: str | None, embedder: Embedder
+    data: Path, leave_out: str | None, embedder: Embedder, mailbox_files: Sequence[str]
 ) -> tuple[list[EmbeddedSet], list[float]]:
     sets, weights = [], []
     for public in PUBLIC_SETS:
-        if public.name != leave_out:
+        if leave_out not in (public.name, ALL_PUBLIC):
             labels = read_label_set(data / public.name, "train", public.path_parts, described=True)
             sets.append(embed_set(labels, embedder))
             weights.append(public.weight)
-    mailboxes = read_mailboxes()
+    mailboxes = read_mailboxes(mailbox_files)
     total = sum(len(mailbox.paths) for mailbox in mailboxes)
     for mailbox in mailboxes:
         sets.append(embed_set(mailbox, embedder))
@@ -290,7 +301,11 @@ def _parser() -> argparse.ArgumentParser:
     names = ", ".join(public.name for public in PUBLIC_SETS)
     parser.add_argument("--data", type=Path, required=True, help=f"folder that holds the sets {names}")
     parser.add_argument("--out", type=Path, required=True, help="folder for weights and checkpoint")
-    parser.add_argument("--leave-out", metavar="SET", help=f"build without one of {names}, and judge on it")
+    parser.add_argument(
+        "--leave-out",
+        metavar="SET",
+        help=f"build without one of {names}, and judge on it; or without all: {ALL_PUBLIC}",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--base", default="embedded", help="bi-encoder to start from (default: embedded)")
     parser.add_argument("--threads", type=int, default=2)

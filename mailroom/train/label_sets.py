@@ -4,6 +4,7 @@ Reads folders with `taxonomy.json` and `.jsonl` parts, and the mailboxes that co
 no model.
 """
 
+import dataclasses
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,32 +20,35 @@ from mailroom.errors import DataError
 from mailroom.taxonomy import PATH_SEPARATOR
 from mailroom.taxonomy.names import readable_name
 
-Wording = Literal["name", "path", "id", "name_description", "description"]
+Wording = Literal["name", "path", "id", "name_description", "description", "alias", "alias_path"]
 WORDINGS: tuple[Wording, ...] = get_args(Wording)
 # Beyond this an email's tokens exceed what a model reads.
 MAX_TEXT_CHARS = 2500
-MAILBOX_FILES = ("mailboxes_a.yaml", "mailboxes_b.yaml")
+MAILBOX_FILES = tuple(f"mailboxes_{letter}.yaml" for letter in "abcdef")
 DESCRIPTIONS_FILE = "descriptions.yaml"
 
 
 @dataclass(frozen=True)
 class LabelSet:
-    """A label tree, and texts with the index of their label; `descriptions` has "" where there is none."""
+    """A label tree, and texts with the index of their label.
+
+    `descriptions` has "" and `aliases` (other names for the same) () where there are none.
+    """
 
     name: str
     paths: tuple[tuple[str, ...], ...]
     texts: tuple[str, ...]
     targets: tuple[int, ...]
     descriptions: tuple[str, ...] = field(default=())
+    aliases: tuple[tuple[str, ...], ...] = field(default=())
 
     def __post_init__(self) -> None:
         """Refuse a set that does not hold together; DataError says where."""
         if len(self.texts) != len(self.targets):
             raise DataError(f"{self.name}: {len(self.texts)} texts but {len(self.targets)} labels for them")
-        if self.descriptions and len(self.descriptions) != len(self.paths):
-            raise DataError(
-                f"{self.name}: {len(self.descriptions)} descriptions for {len(self.paths)} labels"
-            )
+        for what, values in (("descriptions", self.descriptions), ("aliases", self.aliases)):
+            if values and len(values) != len(self.paths):
+                raise DataError(f"{self.name}: {len(values)} {what} for {len(self.paths)} labels")
         if not self.paths or any(not 0 <= target < len(self.paths) for target in self.targets):
             raise DataError(f"{self.name}: a text has a label that the label tree does not hold")
 
@@ -62,9 +66,11 @@ class LabelSet:
         return any(self.descriptions)
 
     def wordings(self, kind: Wording) -> tuple[str, ...]:
-        """Every label's text in one wording; the name stands in for a description that is missing."""
+        """Every label's text in one wording; the name stands in for what is missing."""
         if kind == "name":
             return self.names
+        if kind in ("alias", "alias_path"):
+            return self._other_names(kind == "alias_path")
         if kind == "path":
             return tuple(PATH_SEPARATOR.join(path) for path in self.paths)
         if kind == "id":
@@ -77,6 +83,19 @@ class LabelSet:
             return tuple(description or name for name, description in pairs)
         return tuple(f"{name}: {description}" if description else name for name, description in pairs)
 
+    def _other_names(self, with_path: bool) -> tuple[str, ...]:
+        """The first alias, or the last one behind the path of its group, where no other label has it too."""
+        aliases = self.aliases or ((),) * len(self.paths)
+        others = [
+            PATH_SEPARATOR.join((*path[:-1], (known or path)[-1])) if with_path else (known or (name,))[0]
+            for path, known, name in zip(self.paths, aliases, self.names, strict=True)
+        ]
+        counts = Counter(other.casefold() for other in others)
+        return tuple(
+            name if counts[other.casefold()] > 1 else other
+            for other, name in zip(others, self.names, strict=True)
+        )
+
     def of_label(self) -> list[list[int]]:
         """The positions of each label's texts."""
         rows: list[list[int]] = [[] for _ in self.paths]
@@ -87,7 +106,7 @@ class LabelSet:
     def subset(self, rows: Sequence[int]) -> "LabelSet":
         """The same tree with only these texts."""
         texts, targets = (tuple(values[row] for row in rows) for values in (self.texts, self.targets))
-        return LabelSet(self.name, self.paths, texts, targets, self.descriptions)  # type: ignore[arg-type]
+        return dataclasses.replace(self, texts=texts, targets=targets)  # type: ignore[arg-type]
 
 
 def read_label_set(
@@ -115,10 +134,10 @@ def read_label_set(
     return LabelSet(directory.name, paths, texts, targets, descriptions)
 
 
-def read_mailboxes() -> list[LabelSet]:
-    """The made-up mailboxes that come with the project, one set each, with descriptions."""
+def read_mailboxes(files: Sequence[str] = MAILBOX_FILES) -> list[LabelSet]:
+    """The made-up mailboxes that come with the project, one set each, with descriptions and aliases."""
     sets = []
-    for file in MAILBOX_FILES:
+    for file in files:
         for mailbox, labels in _read_project_yaml(file).items():
             pairs = [(text, index) for index, label in enumerate(labels.values()) for text in label["mails"]]
             sets.append(
@@ -128,6 +147,7 @@ def read_mailboxes() -> list[LabelSet]:
                     texts=tuple(text for text, _ in pairs),
                     targets=tuple(index for _, index in pairs),
                     descriptions=tuple(label["is"] for label in labels.values()),
+                    aliases=tuple(tuple(label.get("also", ())) for label in labels.values()),
                 )
             )
     return sets

@@ -14,6 +14,7 @@ from tests.train.small_models import WORDS, make_encoder
 SMALL = Recipe(
     examples=12,
     email_tokens=16,
+    mailbox_files=("mailboxes_a.yaml",),
     training=dataclasses.replace(
         Recipe().training, epochs=1, batch_size=4, frozen_layers=1, precision="fp32"
     ),
@@ -59,6 +60,12 @@ def test_the_set_left_out_changes_no_weight(tmp_path: Path, encoder: Path) -> No
     build(data, tmp_path / "second", leave_out="clinc150", recipe=SMALL, base=str(encoder))
     weights = [(tmp_path / run / "weights" / "model.safetensors").read_bytes() for run in ("first", "second")]
     assert weights[0] == weights[1]
+
+
+def test_without_the_public_sets_no_data_is_needed(tmp_path: Path, encoder: Path) -> None:
+    out = tmp_path / "out"
+    assert build(tmp_path / "nothing", out, leave_out="public", recipe=SMALL, base=str(encoder)) is None
+    assert load_one_pass(out / "weights").config.hidden_size == 24
 
 
 def test_without_leaving_out_there_is_nothing_to_judge_on(tmp_path: Path, encoder: Path) -> None:

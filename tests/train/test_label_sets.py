@@ -1,5 +1,6 @@
 """Label sets from disk and from the project's own data, and the candidate sets drawn from them."""
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from mailroom.train.candidate_sets import (
     as_letter,
     embed_set,
 )
-from mailroom.train.label_sets import LabelSet, read_label_set, read_mailboxes
+from mailroom.train.label_sets import WORDINGS, LabelSet, Wording, read_label_set, read_mailboxes
 
 TREE = LabelSet(
     name="desk",
@@ -29,6 +30,7 @@ TREE = LabelSet(
     texts=("where is it", "it is cracked", "money back", "you never paid", "so kind", "still waiting"),
     targets=(0, 1, 2, 3, 4, 0),
     descriptions=("not there yet", "arrived damaged", "wants money", "unpaid", ""),
+    aliases=(("delay", "overdue parcel"), ("damage",), (), ("delay",), ("thanks",)),
 )
 OTHER = LabelSet("other", (("Refund",), ("Weather",)), ("it rains", "pay me"), (1, 0))
 
@@ -60,6 +62,13 @@ def test_names_are_paths_where_the_last_name_is_shared() -> None:
     assert TREE.wordings("id")[0] == "orders_late"
 
 
+def test_an_alias_that_two_labels_share_gives_way_to_the_name() -> None:
+    assert TREE.wordings("alias") == ("Orders > Late", "damage", "Refund", "Money > Late", "thanks")
+    assert TREE.wordings("alias_path")[0] == "Orders > overdue parcel"
+    assert TREE.wordings("alias_path")[2] == "Money > Refund"
+    assert OTHER.wordings("alias") == OTHER.names
+
+
 def test_a_set_is_read_and_its_paths_can_be_cut(tmp_path: Path) -> None:
     folder = write_set(tmp_path / "set")
     whole = read_label_set(folder, "train")
@@ -81,7 +90,7 @@ def test_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 
 def test_the_projects_mailboxes_are_whole() -> None:
     mailboxes = read_mailboxes()
-    assert len(mailboxes) >= 15
+    assert len(mailboxes) >= 70
     for mailbox in mailboxes:
         assert all(mailbox.of_label()), mailbox.name
         assert all(mailbox.descriptions), mailbox.name
@@ -105,7 +114,7 @@ def test_the_right_candidate_is_there_once_and_no_text_twice() -> None:
 def test_competitors_are_the_nearest_labels() -> None:
     settings = SamplingSettings(
         min_labels=5, min_candidates=3, max_candidates=3, sibling_share=0, foreign_share=0, letter_share=0,
-        description_as_text_share=0, wording_shares=(1, 0, 0, 0, 0),
+        description_as_text_share=0, wording_shares=(1, 0, 0, 0, 0, 0, 0),
     )  # fmt: skip
     names, vectors = TREE.wordings("name"), embed(TREE.wordings("name"))
     for example in sampler(settings, [TREE])(0):
@@ -128,7 +137,9 @@ def test_foreign_labels_come_only_when_asked_for() -> None:
     texts = {
         share: {
             candidate
-            for example in sampler(SamplingSettings(foreign_share=share, wording_shares=(1, 1, 1, 0, 0)))(0)
+            for example in sampler(
+                SamplingSettings(foreign_share=share, wording_shares=(1, 1, 1, 0, 0, 0, 0))
+            )(0)
             if example.text in TREE.texts
             for candidate in example.candidates
         }
@@ -136,6 +147,21 @@ def test_foreign_labels_come_only_when_asked_for() -> None:
     }
     assert texts[0.0] <= own
     assert not texts[1.0] <= own
+
+
+def test_foreign_labels_that_mean_the_same_are_no_competitors() -> None:
+    twin = dataclasses.replace(
+        TREE, name="twin", paths=tuple((*path[:1], f"{path[1]}!") for path in TREE.paths)
+    )
+    settings = SamplingSettings(foreign_share=1.0, wording_shares=(1, 0, 0, 0, 0, 0, 0), letter_share=0)
+    meaning = embed(TREE.wordings("name_description"))
+    sets = [EmbeddedSet(item, embed(item.texts), embedded_wordings(item, meaning)) for item in (TREE, twin)]
+    for example in CandidateSampler(sets, [1.0, 0.0], 100, 7, settings)(0):
+        assert example.candidates[int(str(example.target))] + "!" not in example.candidates
+
+
+def embedded_wordings(labels: LabelSet, meaning: np.ndarray) -> dict[Wording, np.ndarray]:
+    return {kind: meaning if "description" in kind else embed(labels.wordings(kind)) for kind in WORDINGS}
 
 
 def test_a_letter_keeps_the_text() -> None:
