@@ -142,14 +142,13 @@ def fit_prototypes(
         gain = _gain_left_out(text_vectors, examples, kappa)
     vectors, shift = _fit(text_vectors, examples, kappa)
     vectors = sharpen(vectors, examples.vectors, examples.targets, examples.weights, (steps,), seed)[0]
-    return make_prototypes(labels, vectors, examples, shift, gain)
+    return make_prototypes(labels, vectors, _counts(len(labels), examples), shift, gain)
 
 
 def make_prototypes(
-    labels: Sequence[str], vectors: Vectors, examples: LabelledVectors, shift: Vectors, gain: float
+    labels: Sequence[str], vectors: Vectors, counts: NDArray[np.float32], shift: Vectors, gain: float
 ) -> Prototypes:
-    """Prototypes of the labels that have examples, out of vectors (labels, d) of all of them."""
-    counts = _counts(len(labels), examples)
+    """Prototypes of the labels whose counts (labels,) are above 0, out of vectors (labels, d) of all."""
     seen = np.flatnonzero(counts > 0)
     return Prototypes(
         labels=tuple(labels[row] for row in seen.tolist()),

@@ -13,10 +13,11 @@ from mailroom.models.bi_encoder import BiEncoder
 from mailroom.models.export import export_bi_encoder
 from mailroom.records import Example
 from mailroom.taxonomy import load_taxonomy
-from mailroom.train.bi_encoder import _closed, _RetrievalTask, train_bi_encoder
+from mailroom.train.bi_encoder import TaughtText, _encode, train_bi_encoder
 from mailroom.train.bi_encoder_settings import BiEncoderSettings, epochs_for
 from mailroom.train.label_texts import LabelTexts, label_texts
 from mailroom.train.loop import Progress
+from mailroom.train.retrieval_task import RetrievalModel, RetrievalTask, _closed
 from mailroom.train.text_encoder import TextEncoder, layer_of
 from mailroom.train.train_settings import TrainSettings
 from tests.models.tiny import make_bi_encoder
@@ -30,7 +31,7 @@ TRAINING = TrainSettings(
     precision="fp32",
     threads=1,
 )
-SETTINGS = BiEncoderSettings(training=TRAINING, max_tokens=24)
+SETTINGS = BiEncoderSettings(training=TRAINING, max_tokens=24, wordings_weight=0.0)
 NAMES = ("delivery of a parcel", "password reset", "refunds", "the invoice")
 LABELS = tuple(LabelTexts(name, ((name,), (f"about {name}",))) for name in NAMES)
 WORDS = ("parcel", "password", "invoice", "money")
@@ -131,19 +132,13 @@ def test_a_budget_is_kept(source: Path, tmp_path: Path) -> None:
     assert all(progress.seconds_left <= 1.0 for progress in seen)
 
 
-def test_examples_without_weight_teach_nothing(source: Path, tmp_path: Path) -> None:
-    right = make_examples(60)
-    wrong = [
-        dataclasses.replace(example, label=NAMES[(NAMES.index(example.label) + 1) % 4], weight=0.0)
-        for example in make_examples(60, 5)
-    ]
-    result = train_bi_encoder(source, tmp_path / "out", [*right, *wrong], (), LABELS, SETTINGS)
-    encoder = TextEncoder(result.directory, 24)
-    vectors = encoder.encode([encoder.email_ids(example.text) for example in right])
-    answers = (vectors @ result.prototypes.vectors.T).argmax(axis=1)
-    assert (
-        np.mean([result.prototypes.labels[i] == e.label for i, e in zip(answers, right, strict=True)]) > 0.8
-    )
+def test_examples_without_weight_teach_nothing(source: Path) -> None:
+    heard, other = make_examples(2)
+    silent = dataclasses.replace(other, weight=0.0)
+    task = _task(source, [heard, silent, other], LABELS, SETTINGS)
+    alone = float(task.loss([0]).detach())
+    assert float(task.loss([0, 1]).detach()) == pytest.approx(alone, abs=1e-4)
+    assert float(task.loss([0, 2]).detach()) != pytest.approx(alone, abs=1e-4)
 
 
 def test_labels_without_examples_keep_their_texts(source: Path, tmp_path: Path) -> None:
@@ -156,7 +151,7 @@ def test_named_wrong_labels_count_for_more(source: Path) -> None:
     example = dataclasses.replace(make_examples(1)[0], negatives=(NAMES[1], NAMES[0], "retired"))
     losses = []
     for weight in (1.0, 8.0):
-        settings = dataclasses.replace(SETTINGS, hard_negative_weight=weight)
+        settings = dataclasses.replace(SETTINGS, hard_negative_weight=weight, wordings_weight=0.0)
         losses.append(float(_task(source, [example], LABELS, settings).loss([0]).detach()))
     assert losses[1] > losses[0]
 
@@ -179,12 +174,33 @@ def test_the_texts_of_labels_can_be_trained_too(source: Path) -> None:
 
 def _task(
     source: Path, examples: list[Example], labels: tuple[LabelTexts, ...], settings: BiEncoderSettings
-) -> _RetrievalTask:
-    from mailroom.train.bi_encoder import _encode, _Model
-
+) -> RetrievalTask:
     encoder = TextEncoder(source, 24)
     start = np.eye(len(labels), encoder.dimension, dtype=np.float32)
-    return _RetrievalTask(_Model(encoder, start), _encode(encoder, examples, labels), labels, settings)
+    return RetrievalTask(
+        RetrievalModel(encoder, start), _encode(encoder, examples, labels, ()), labels, settings
+    )
+
+
+def test_a_teacher_is_followed_to_its_shares(source: Path, tmp_path: Path) -> None:
+    shares = (0.6, 0.3, 0.1)
+    lessons = [TaughtText("please money was parcel", NAMES[:3], shares)] * 8
+    training = dataclasses.replace(TRAINING, epochs=60, learning_rate=5e-3)
+    settings = dataclasses.replace(SETTINGS, training=training, wordings_weight=0.0)
+    stray = [Example("1", "unrelated words", NAMES[3], "gold", "test")]
+    result = train_bi_encoder(source, tmp_path / "out", stray, (), LABELS, settings, taught=lessons)
+    encoder = TextEncoder(result.directory, 24)
+    vector = encoder.encode([encoder.email_ids(lessons[0].text)])[0]
+    assert result.prototypes.labels == NAMES
+    logits = settings.scale * result.prototypes.vectors[:3] @ vector
+    found = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+    assert found == pytest.approx(np.array(shares), abs=0.05)
+
+
+@pytest.mark.parametrize("shares", [(0.5, 0.4), (1.0,), (1.0, 0.0)])
+def test_shares_that_are_none_are_refused(shares: tuple[float, ...]) -> None:
+    with pytest.raises(DataError, match="sum to"):
+        TaughtText("text", NAMES[:2], shares)
 
 
 def test_weights_that_are_no_numbers_are_an_error(source: Path, tmp_path: Path) -> None:
