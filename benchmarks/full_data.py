@@ -170,6 +170,7 @@ def main() -> None:
     record = {"set": arguments.set, "part": arguments.part, "shots": arguments.shots, "seed": arguments.seed}
     record |= {"train": len(train), "judged": len(judged), "threads": arguments.threads}
     record |= learn(taxonomy, train, judged, arguments)
+    print(json.dumps(record), file=sys.stderr, flush=True)
     if arguments.baselines:
         record |= lexical(train, judged) | untrained(label_texts(taxonomy), train, judged)
     record["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024

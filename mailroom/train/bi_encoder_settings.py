@@ -1,6 +1,5 @@
 """How a bi-encoder is trained: the numbers, and how many epochs a number of examples deserves."""
 
-import math
 from dataclasses import dataclass, field
 
 from mailroom.errors import ConfigError
@@ -53,4 +52,4 @@ class BiEncoderSettings:
 
 def epochs_for(examples: int) -> int:
     """Epochs for so many training examples: few examples are read more often."""
-    return max(_FEWEST_EPOCHS, min(_MOST_EPOCHS, math.ceil(_TEXTS / max(1, examples))))
+    return max(_FEWEST_EPOCHS, min(_MOST_EPOCHS, round(_TEXTS / max(1, examples))))
