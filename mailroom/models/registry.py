@@ -1,6 +1,7 @@
 """Model versions on disk: build one aside, publish it at once, open it only if no byte has changed.
 
     models/v0001-1a2b3c4d/  manifest.json  bi_encoder/  cross_encoder/ (optional)  label_vectors/
+                            prototypes.npz (optional: what labels learned from examples)
 
 The version's name ends in the digest of its manifest, and the manifest holds the digest of every file:
 the name vouches for all of them. Which version is current stands in the store, not here.
@@ -26,6 +27,7 @@ from mailroom.errors import ModelError
 from mailroom.models.bi_encoder import BiEncoder
 from mailroom.models.cross_encoder import CrossEncoder, load_cross_encoder
 from mailroom.models.encoder_config import CONFIG_NAME, GRAPH_NAMES, TOKENIZER_NAME
+from mailroom.models.prototypes import PROTOTYPES_NAME, Prototypes, load_prototypes
 from mailroom.models.runtime import Precision
 from mailroom.models.sources import sha256_of
 
@@ -101,6 +103,13 @@ class ModelVersion:
             return None
         chosen = self._checked(CROSS_ENCODER, precision)
         return load_cross_encoder(self.directory / CROSS_ENCODER, chosen, intra_op_threads)
+
+    def load_prototypes(self) -> Prototypes | None:
+        """What labels learned from examples, or None where this version has seen none."""
+        if PROTOTYPES_NAME not in self.manifest.files:
+            return None
+        _check_file(self.directory, PROTOTYPES_NAME, self.manifest.files)
+        return load_prototypes(self.directory / PROTOTYPES_NAME)
 
     def precision_of(self, encoder: str) -> Precision:
         """The precision that the manifest chose for an encoder folder."""

@@ -14,10 +14,9 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from mailroom.errors import ModelError
-from mailroom.train.one_pass_model import OnePassModel
 from mailroom.train.train_settings import TrainSettings
 
 _LOSS_MEMORY = 0.98
@@ -25,9 +24,10 @@ _LOSS_MEMORY = 0.98
 
 @dataclass(slots=True)
 class TrainState:
-    """How far a run has come."""
+    """How far a run has come; `seconds` counts the time of all its parts."""
 
     step: int = 0
+    seconds: float = 0.0
     running_loss: float = math.nan
     best_metric: float = -math.inf
     best_step: int = 0
@@ -50,15 +50,19 @@ class TrainState:
 
 
 class Checkpoint:
-    """The folder of one run; without a folder, only the best weights are kept, in memory."""
+    """The folder of one run; without a folder, only the best weights are kept, in memory.
 
-    def __init__(self, directory: Path | None) -> None:
+    `key` says what is trained on what, beside the settings: a checkpoint of another key is refused.
+    """
+
+    def __init__(self, directory: Path | None, key: str = "") -> None:
         self.directory = directory
+        self._key = key
         self._best: dict[str, Tensor] | None = None
 
     def save(
         self,
-        model: OnePassModel,
+        model: nn.Module,
         optimizer: torch.optim.Optimizer,
         state: TrainState,
         settings: TrainSettings,
@@ -73,13 +77,17 @@ class Checkpoint:
         save_file(_moments(optimizer), fresh / "optimizer.safetensors")
         if self._best is not None:
             save_file(self._best, fresh / "best.safetensors")
-        content = {"state": dataclasses.asdict(state), "settings": dataclasses.asdict(settings)}
+        content = {
+            "state": dataclasses.asdict(state),
+            "settings": dataclasses.asdict(settings),
+            "key": self._key,
+        }
         (fresh / "state.json").write_text(json.dumps(content, indent=2), encoding="utf-8")
         shutil.rmtree(self.directory, ignore_errors=True)
         fresh.rename(self.directory)
 
     def load(
-        self, model: OnePassModel, optimizer: torch.optim.Optimizer, settings: TrainSettings
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, settings: TrainSettings
     ) -> TrainState | None:
         """Put the saved run back into model and optimiser; None where there is none.
 
@@ -97,17 +105,19 @@ class Checkpoint:
             raise ModelError(f"{self.directory} is a damaged checkpoint; remove it to start again") from exc
         if content["settings"] != json.loads(json.dumps(dataclasses.asdict(settings))):
             raise ModelError(f"{self.directory} was made with other settings; remove it to start again")
+        if content.get("key", "") != self._key:
+            raise ModelError(f"{self.directory} was made from other examples; remove it to start again")
         model.load_state_dict(weights)
         _restore_moments(optimizer, moments)
         saved = content["state"]
         history = [(int(step), float(metric)) for step, metric in saved.pop("history")]
         return TrainState(**saved, history=history)
 
-    def keep_best(self, model: OnePassModel) -> None:
+    def keep_best(self, model: nn.Module) -> None:
         """Remember these weights as the best so far."""
         self._best = _copy(model.state_dict())
 
-    def restore_best(self, model: OnePassModel) -> None:
+    def restore_best(self, model: nn.Module) -> None:
         """Put the best weights into the model; the last ones stay where nothing was validated."""
         if self._best is not None:
             model.load_state_dict(self._best)

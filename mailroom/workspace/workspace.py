@@ -152,7 +152,10 @@ class Workspace:
         )
 
     def label_vectors(self, encoder: "BiEncoder") -> "NDArray[np.float32]":
-        """Unit vectors (assignable labels, d), computed once a model version × wording of the labels."""
+        """Vectors (assignable labels, d) to retrieve by: the labels' texts, and what they learned.
+
+        The texts' vectors are computed once a model version × wording of the labels.
+        """
         from mailroom.models.label_vectors import load_label_vectors, save_label_vectors
 
         labels = [wordings(label, self.taxonomy) for label in self.taxonomy.assignable]
@@ -161,7 +164,10 @@ class Workspace:
         if vectors is None:
             vectors = encode_labels(encoder, labels)
             save_label_vectors(self.version, key, vectors, self.precision())
-        return vectors
+        prototypes = self.version.load_prototypes()
+        if prototypes is None:
+            return vectors
+        return prototypes.label_vectors([label.id for label in self.taxonomy.assignable], vectors)
 
     def classification_run(self, threads: int | None = None, again: bool = False) -> "ClassificationRun":
         """A run whose predictions go to the log."""

@@ -9,6 +9,7 @@ import pytest
 
 from mailroom.errors import ModelError
 from mailroom.models.label_vectors import load_label_vectors, save_label_vectors
+from mailroom.models.prototypes import PROTOTYPES_NAME, Prototypes
 from mailroom.models.registry import (
     MANIFEST_NAME,
     ModelVersion,
@@ -157,3 +158,22 @@ def test_a_workspace_that_cannot_be_written_gives_a_reason(tmp_path: Path) -> No
     (tmp_path / "models").write_bytes(b"")
     with pytest.raises(ModelError, match="cannot be made here"), draft_version(tmp_path / "models"):
         pass
+
+
+def test_what_labels_learned_belongs_to_the_version(tmp_path: Path) -> None:
+    assert publish(tmp_path).load_prototypes() is None
+    learned = Prototypes(
+        ("a",), np.ones((1, 1), np.float32), np.ones(1, np.float32), np.zeros(1, np.float32), 0.25
+    )
+    with draft_version(tmp_path) as draft:
+        learned.save(draft / PROTOTYPES_NAME)
+        version = publish_version(draft, make_manifest({}, {}))
+    found = load_version(version.directory).load_prototypes()
+    assert found is not None
+    assert (found.labels, found.gain) == (("a",), 0.25)
+    path = version.directory / PROTOTYPES_NAME
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=PROTOTYPES_NAME):
+        load_version(version.directory).load_prototypes()

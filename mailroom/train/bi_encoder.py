@@ -1,0 +1,206 @@
+"""Labelled emails + labels' texts → a fine-tuned bi-encoder, and label vectors learned with it.
+
+Knows nothing of the store nor of versions; what is learned, and by which loss, stands in `retrieval_task`.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mailroom.errors import DataError
+from mailroom.models.prototypes import (
+    LabelledVectors,
+    Prototypes,
+    common_shift,
+    fit_prototypes,
+    likeness_gain,
+    make_prototypes,
+    unit,
+)
+from mailroom.records import Example
+from mailroom.train.bi_encoder_settings import BiEncoderSettings
+from mailroom.train.checkpoints import Checkpoint
+from mailroom.train.label_texts import LabelTexts, encode_label_texts
+from mailroom.train.loop import Report, TrainingLoop, TrainResult
+from mailroom.train.retrieval_task import Evaluation, RetrievalModel, RetrievalTask, Rows
+from mailroom.train.text_encoder import TextEncoder
+
+Vectors = NDArray[np.float32]
+
+# Examples of a label that its start is made from: more would move it little and cost a reading each.
+_STARTING_EXAMPLES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class BiEncoderResult:
+    """What a run came to; `directory` holds the encoder, `prototypes` the label vectors learned with it.
+
+    Shares 0…1 on the validation examples, NaN where there were none; `start_top1` is what the untrained
+    encoder's prototypes answered right.
+    """
+
+    directory: Path
+    prototypes: Prototypes
+    training: TrainResult
+    start_top1: float
+    top1: float
+    recall_at_5: float
+
+
+@dataclass(frozen=True, slots=True)
+class TaughtText:
+    """A text with a teacher's shares of some labels by id; the shares are above 0 and sum to 1."""
+
+    text: str
+    labels: tuple[str, ...]
+    shares: tuple[float, ...]
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse shares that are none; DataError says how."""
+        fits = len(self.labels) == len(self.shares) and abs(sum(self.shares) - 1) < 1e-3
+        if not fits or min(self.shares) <= 0:
+            raise DataError(
+                f"expected a share above 0 for each of {len(self.labels)} candidates that sum to 1, got "
+                f"{len(self.shares)} that sum to {sum(self.shares):.3f}"
+            )
+
+
+def train_bi_encoder(
+    source: Path,
+    out: Path,
+    examples: Sequence[Example],
+    validation: Sequence[Example],
+    labels: Sequence[LabelTexts],
+    settings: BiEncoderSettings,
+    checkpoint_dir: Path | None = None,
+    progress: Report | None = None,
+    budget_s: float | None = None,
+    taught: Sequence[TaughtText] = (),
+) -> BiEncoderResult:
+    """Fine-tune the encoder in the folder `source` and write it, exportable as `source` is, into `out`.
+
+    The best weights on `validation` are kept (the last ones where it is empty). A killed run goes on from
+    `checkpoint_dir`. `taught` texts are pulled towards a teacher's shares (`distill`). Raises DataError for
+    labels that `labels` does not hold and where there are no examples, ModelError where training breaks
+    down.
+    """
+    encoder = TextEncoder(source, settings.max_tokens)
+    train, held_back = _encode(encoder, examples, labels, taught), _encode(encoder, validation, labels, ())
+    if not len(train.labelled):
+        raise DataError("expected labelled emails to train a bi-encoder on, got none")
+    texts = encode_label_texts(encoder, labels)
+    start = _start(encoder, train, labels, texts, settings)
+    model = RetrievalModel(encoder, unit(start.label_vectors([label.id for label in labels], texts)))
+    task = RetrievalTask(model, train, labels, settings)
+    evaluate = Evaluation(model, held_back)
+    check = evaluate.top1 if len(held_back.targets) else None
+    checkpoint = Checkpoint(checkpoint_dir, _digest(examples, validation, labels, settings, taught))
+    encoder.prepare(settings.training)
+    result = TrainingLoop(task, settings.training, check, checkpoint, progress, budget_s).train()
+    encoder.save(out)
+    prototypes = _prototypes(model, train, held_back, labels, start.gain)
+    top1, recall = evaluate.shares(1), evaluate.shares(5)
+    return BiEncoderResult(
+        out, prototypes, result, result.history[0][1] if result.history else math.nan, top1, recall
+    )
+
+
+def _start(
+    encoder: TextEncoder,
+    train: Rows,
+    labels: Sequence[LabelTexts],
+    texts: Vectors,
+    settings: BiEncoderSettings,
+) -> Prototypes:
+    """Prototypes of the untrained encoder, from some examples of each label."""
+    generator = np.random.default_rng(settings.training.seed)
+    order = train.labelled[generator.permutation(len(train.labelled))]
+    taken = np.zeros(len(labels), dtype=int)
+    picked = []
+    for row in order.tolist():
+        if taken[train.targets[row]] < _STARTING_EXAMPLES and train.weights[row] > 0:
+            taken[train.targets[row]] += 1
+            picked.append(row)
+    vectors = encoder.encode([train.ids[row] for row in picked])
+    known = LabelledVectors(vectors, train.targets[picked], train.weights[picked])
+    return fit_prototypes([label.id for label in labels], texts, known, seed=settings.training.seed)
+
+
+def _prototypes(
+    model: RetrievalModel,
+    train: Rows,
+    held_back: Rows,
+    labels: Sequence[LabelTexts],
+    starting_gain: float,
+) -> Prototypes:
+    """The label vectors that were learned, beside where the trained encoder puts the labels' texts."""
+    texts = encode_label_texts(model.encoder, labels)
+    learned = model.directions().detach().cpu().numpy()
+    counts = train.counts(len(labels))
+    shift = common_shift(texts, learned, counts)
+    gain = starting_gain
+    seen = np.flatnonzero(counts[held_back.targets] > 0) if len(held_back.targets) else np.array([], int)
+    if len(seen):
+        vectors = model.encoder.encode([held_back.ids[row] for row in seen])
+        judged = LabelledVectors(vectors, held_back.targets[seen], held_back.weights[seen])
+        gain = likeness_gain(learned, unit(texts + shift), judged)
+    return make_prototypes([label.id for label in labels], learned, counts, shift, gain)
+
+
+def _encode(
+    encoder: TextEncoder,
+    examples: Sequence[Example],
+    labels: Sequence[LabelTexts],
+    taught: Sequence[TaughtText],
+) -> Rows:
+    place = {label.id: index for index, label in enumerate(labels)}
+    named = {example.label for example in examples} | {label for text in taught for label in text.labels}
+    unknown = sorted(named - set(place))
+    if unknown:
+        raise DataError(
+            f"{len(unknown)} labels of the examples are not in the taxonomy, {unknown[0]!r} first; "
+            "leave out examples of retired labels"
+        )
+    negatives = tuple(
+        tuple(place[label] for label in example.negatives if label in place and label != example.label)
+        for example in examples
+    )
+    lessons = tuple((tuple(place[label] for label in text.labels), text.shares) for text in taught)
+    texts = [*(example.text for example in examples), *(text.text for text in taught)]
+    weights = [*(example.weight for example in examples), *(text.weight for text in taught)]
+    return Rows(
+        tuple(encoder.email_ids(text) for text in texts),
+        np.array([*(place[example.label] for example in examples), *(-1 for _ in taught)], dtype=np.intp),
+        np.array(weights, dtype=np.float32),
+        (*negatives, *(() for _ in taught)),
+        (*(None for _ in examples), *lessons),
+    )
+
+
+def _digest(
+    examples: Sequence[Example],
+    validation: Sequence[Example],
+    labels: Sequence[LabelTexts],
+    settings: BiEncoderSettings,
+    taught: Sequence[TaughtText],
+) -> str:
+    """What a checkpoint belongs to: any change of text, label or setting makes another run of it."""
+    digest = hashlib.sha256(json.dumps(asdict(settings), sort_keys=True).encode())
+    for part in (examples, validation):
+        for example in part:
+            content = [example.text, example.label, example.weight, example.negatives]
+            digest.update(json.dumps(content).encode("utf-8", "surrogatepass"))
+        digest.update(b"\0")
+    for label in labels:
+        content = [label.id, label.groups, sorted(label.ancestors)]
+        digest.update(json.dumps(content).encode("utf-8", "surrogatepass"))
+    for lesson in taught:
+        digest.update(json.dumps(asdict(lesson)).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()

@@ -1,0 +1,55 @@
+"""How a bi-encoder is trained: the numbers, and how many epochs a number of examples deserves."""
+
+from dataclasses import dataclass, field
+
+from mailroom.errors import ConfigError
+from mailroom.train.train_settings import TrainSettings
+
+# Texts read in a whole run: three epochs of 15,000, but as many more of fewer as are within these bounds.
+_TEXTS = 45_000
+_FEWEST_EPOCHS, _MOST_EPOCHS = 2, 8
+
+
+def _training() -> TrainSettings:
+    return TrainSettings(
+        epochs=3,
+        batch_size=32,
+        learning_rate=1e-4,
+        read_out_learning_rate=3e-3,
+        dropout=0.0,
+        freeze_embeddings=True,
+        patience=2,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class BiEncoderSettings:
+    """One run's settings; chosen on validation parts (docs/experiments-training.md).
+
+    `training.read_out_learning_rate` is that of the label vectors. `scale` multiplies cosines before the
+    softmax. `max_tokens` are read of a text. `hard_negative_weight` ≥ 1 counts each wrong label that an
+    example names as so many labels. `wordings_weight` ≥ 0 adds ranking of the labels' texts as a second loss,
+    which keeps labels without examples retrievable by their texts.
+    """
+
+    training: TrainSettings = field(default_factory=_training)
+    scale: float = 20.0
+    max_tokens: int = 128
+    hard_negative_weight: float = 1.0
+    wordings_weight: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that cannot train anything; ConfigError names the setting."""
+        if not self.scale > 0:
+            raise ConfigError(f"scale must be above 0, got {self.scale!r}")
+        if self.max_tokens < 8:
+            raise ConfigError(f"max_tokens must be at least 8, got {self.max_tokens!r}")
+        if self.hard_negative_weight < 1:
+            raise ConfigError(f"hard_negative_weight must be at least 1, got {self.hard_negative_weight!r}")
+        if self.wordings_weight < 0:
+            raise ConfigError(f"wordings_weight must be at least 0, got {self.wordings_weight!r}")
+
+
+def epochs_for(examples: int) -> int:
+    """Epochs for so many training examples: few examples are read more often."""
+    return max(_FEWEST_EPOCHS, min(_MOST_EPOCHS, round(_TEXTS / max(1, examples))))
