@@ -143,6 +143,19 @@ class DriftSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ReviewSettings:
+    """Which emails are put before people."""
+
+    audit_share: float = setting(
+        0.1, "Share of reviewed emails that is drawn at random, which alone estimates precision.", 0.0, 1.0
+    )
+    batch: int = setting(20, "Emails that a reviewer takes in hand at a time.", 1, 1000)
+    lease_minutes: int = setting(
+        30, "Minutes after which emails in a reviewer's hands go to others.", 1, 10_000
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything in mailroom.toml."""
 
@@ -154,6 +167,7 @@ class Settings:
     learning: LearningSettings = field(default_factory=LearningSettings)
     gate: GateSettings = field(default_factory=GateSettings)
     drift: DriftSettings = field(default_factory=DriftSettings)
+    review: ReviewSettings = field(default_factory=ReviewSettings)
 
 
 def load_settings(path: Path) -> Settings:

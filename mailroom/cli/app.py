@@ -14,7 +14,20 @@ from typing import Annotated, Any, cast
 import typer
 
 from mailroom import __version__
-from mailroom.cli import classify, curate, drift, evaluate, init, log, models, show, taxonomy
+from mailroom.cli import (
+    classify,
+    correct,
+    curate,
+    drift,
+    evaluate,
+    feedback,
+    init,
+    log,
+    models,
+    review,
+    show,
+    taxonomy,
+)
 from mailroom.cli.context import Context
 from mailroom.cli.tables import visible
 from mailroom.errors import MailroomError
@@ -43,6 +56,9 @@ app.command("show", short_help="Print what is kept of a message, and what is not
 app.command("log")(log.log)
 app.command("drift", short_help="Has the mail moved since the weeks before?")(drift.drift)
 app.add_typer(models.app, name="models")
+app.command("correct", short_help="Say which label an email should have had.")(correct.correct)
+app.command("review", short_help="Judge the emails most worth a person's time.")(review.review)
+app.add_typer(feedback.app, name="feedback")
 app.add_typer(taxonomy.app, name="taxonomy")
 
 

@@ -11,13 +11,16 @@ if TYPE_CHECKING:
 
 
 class MailProgress:
-    """A bar of bytes consumed, with emails, rate and time left; nothing where stderr is no terminal."""
+    """A bar of bytes consumed, with emails (or what `noun` calls them), rate and time left.
 
-    def __init__(self, console: "Console", total_bytes: int | None) -> None:
+    Nothing where stderr is no terminal.
+    """
+
+    def __init__(self, console: "Console", total_bytes: int | None, noun: str = "emails") -> None:
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
         self._bar = Progress(
-            TextColumn("{task.fields[emails]:,} emails"),
+            TextColumn(f"{{task.fields[emails]:,}} {noun}"),
             BarColumn(),
             TextColumn("{task.fields[rate]:,.1f}/s"),
             TimeElapsedColumn(),

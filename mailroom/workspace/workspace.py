@@ -17,6 +17,7 @@ from mailroom.errors import ConfigError, ModelError
 from mailroom.models.registry import BI_ENCODER, CROSS_ENCODER, ModelVersion, load_version
 from mailroom.models.runtime import Precision
 from mailroom.store.database import Database, open_database, url_in_folder
+from mailroom.store.feedback import FeedbackLog
 from mailroom.store.prediction_log import PredictionLog
 from mailroom.store.promotions import PromotionLog
 from mailroom.taxonomy import Taxonomy, load_taxonomy
@@ -78,6 +79,11 @@ class Workspace:
     def log(self) -> PredictionLog:
         """Every prediction that was made."""
         return PredictionLog(self.database, self.settings.store)
+
+    @cached_property
+    def feedback(self) -> FeedbackLog:
+        """Every word that people said."""
+        return FeedbackLog(self.database, self.settings.store)
 
     @cached_property
     def promotions(self) -> PromotionLog:
@@ -173,11 +179,13 @@ class Workspace:
         """A run whose predictions go to the log."""
         from mailroom.workspace.classification import ClassificationRun
 
-        taxonomy = self.taxonomy
-        self.log.register_taxonomy(
-            taxonomy.revision, [(label.id, label.path) for label in taxonomy.assignable]
-        )
+        self.register_taxonomy()
         return ClassificationRun(self.classifier(), self.log, self.settings, threads or self.threads, again)
+
+    def register_taxonomy(self) -> None:
+        """Make the store remember the labels of this revision: later ones may lack some of them."""
+        labels = [(label.id, label.path) for label in self.taxonomy.assignable]
+        self.log.register_taxonomy(self.taxonomy.revision, labels)
 
     def gold_run(self, threads: int | None = None) -> "GoldRun":
         """A run that judges labelled emails and leaves the log alone."""
