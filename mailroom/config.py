@@ -171,6 +171,7 @@ class ServeSettings:
     follow_every_ms: int = setting(
         1000, "How often the service looks for a promotion or a changed taxonomy, in milliseconds.", 10
     )
+    latency_target_ms: int = setting(500, "What the 99th percentile of an answer should stay below.", 1)
     session_hours: int = setting(12, "How long a browser stays logged in.", 1)
 
 

@@ -6,13 +6,25 @@ from typing import Annotated, Any
 from fastapi import Depends, FastAPI
 from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mailroom import __version__
-from mailroom.web import api_classify, api_health, api_log, api_models, problems
+from mailroom.web import (
+    api_classify,
+    api_health,
+    api_log,
+    api_models,
+    pages_home,
+    pages_log,
+    pages_models,
+    pages_review,
+    problems,
+)
 from mailroom.web.auth import Caller, Doorman
 from mailroom.web.json_response import JsonResponse
 from mailroom.web.metrics import Metrics
+from mailroom.web.pages import FOLDER, Pages
 from mailroom.web.site import Site
 from mailroom.workspace.service import Service
 
@@ -45,9 +57,13 @@ def make_app(service: Service, *, loopback_only: bool) -> FastAPI:
         redoc_url=None,
         openapi_url=None,
     )
-    problems.install(app)
+    pages = Pages(site)
+    problems.install(app, pages.problem)
     for module in (api_classify, api_log, api_models, api_health):
         app.include_router(module.routes(site))
+    for module in (pages_home, pages_review, pages_log, pages_models):
+        app.include_router(module.routes(pages))
+    app.mount("/static", StaticFiles(directory=FOLDER / "static"), name="static")
 
     @app.get("/v1/openapi.json", include_in_schema=False)
     def openapi(caller: Annotated[Caller, Depends(site.caller(None))]) -> Response:

@@ -4,7 +4,7 @@
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -122,12 +122,13 @@ def _invalid(errors: Any) -> Problem:
     return Problem(422, f"{place}{first['problem']}", errors=listed)
 
 
-def install(app: FastAPI) -> None:
-    """Have the errors that are foreseen answered as problem documents."""
+def install(app: FastAPI, page: Callable[[Request, Problem], Response]) -> None:
+    """Have the errors that are foreseen answered as problem documents; a browser gets a `page` instead."""
 
     async def answer(request: Request, error: Exception) -> Response:
-        del request
-        return problem_of(error).response()
+        problem = problem_of(error)
+        wants_page = "text/html" in request.headers.get("accept", "")
+        return page(request, problem) if wants_page else problem.response()
 
     for kind in (Problem, MailroomError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, answer)

@@ -3,6 +3,7 @@
 import ipaddress
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -41,7 +42,11 @@ def listen(host: str, port: int) -> socket.socket:
 
 def run(service: Service, listener: socket.socket) -> None:
     """Serve until SIGINT or SIGTERM."""
-    host = listener.getsockname()[0]
+    make_server(service, listener.getsockname()[0]).run(sockets=[listener])
+
+
+def make_server(service: Service, host: str) -> uvicorn.Server:
+    """The server for a socket on this address; `should_exit` ends it."""
     config = uvicorn.Config(
         make_app(service, loopback_only=is_loopback(host)),
         log_level="warning",
@@ -51,7 +56,7 @@ def run(service: Service, listener: socket.socket) -> None:
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_END_SECONDS,
     )
-    _Server(config).run(sockets=[listener])
+    return _Server(config)
 
 
 class _Server(uvicorn.Server):
@@ -60,7 +65,9 @@ class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Have the signals end the serving, and nothing else."""
-        numbers = (signal.SIGINT, signal.SIGTERM)
+        # Python takes signals in its main thread alone; elsewhere nobody but the caller ends the serving.
+        in_main = threading.current_thread() is threading.main_thread()
+        numbers = (signal.SIGINT, signal.SIGTERM) if in_main else ()
         previous = {number: signal.signal(number, self.handle_exit) for number in numbers}
         try:
             yield
