@@ -28,9 +28,9 @@ class LogQuery:
             str | None, Query(description="A label, or a group of them", max_length=1000)
         ] = None,
         since: Annotated[
-            datetime | None, Query(description="From this moment on, UTC unless it says")
+            bodies.Moment | None, Query(description="From this moment on, UTC unless it says")
         ] = None,
-        until: Annotated[datetime | None, Query(description="Before this moment")] = None,
+        until: Annotated[bodies.Moment | None, Query(description="Before this moment")] = None,
         review: Annotated[bool | None, Query(description="Marked for review, or not")] = None,
         margin_below: Annotated[float | None, Query(allow_inf_nan=False)] = None,
         margin_above: Annotated[float | None, Query(allow_inf_nan=False)] = None,
@@ -106,7 +106,11 @@ def routes(site: Site) -> APIRouter:
         word = await bodies.json_body(bodies.FeedbackIn, site.settings.max_body_bytes)(request)
         return JsonResponse(await run_in_threadpool(_record, site, word, caller.name))
 
-    @router.get("/labels", summary="The label tree, with how many predictions and words each label has")
+    @router.get(
+        "/labels",
+        summary="The label tree, with how many predictions and words each label has",
+        responses=bodies.problems(),
+    )
     def labels(caller: Annotated[Caller, Depends(may_read)]) -> Response:
         del caller
         taxonomy = site.service.live.current.taxonomy
@@ -126,7 +130,11 @@ def routes(site: Site) -> APIRouter:
         ]
         return JsonResponse({"taxonomy": taxonomy.revision, "labels": rows})
 
-    @router.get("/metrics/summary", summary="How much mail, how fast, how sure, how right")
+    @router.get(
+        "/metrics/summary",
+        summary="How much mail, how fast, how sure, how right",
+        responses=bodies.problems(),
+    )
     def summary(caller: Annotated[Caller, Depends(may_read)]) -> Response:
         del caller
         return JsonResponse(site.summary())

@@ -21,7 +21,7 @@ def routes(site: Site) -> APIRouter:
     may_read, may_change = site.caller(None), site.caller("admin")
     reason_of = bodies.json_body(bodies.ReasonIn, site.settings.max_body_bytes, bodies.ReasonIn(reason=""))
 
-    @router.get("/models", summary="The model versions, and what answers now")
+    @router.get("/models", summary="The model versions, and what answers now", responses=bodies.problems())
     def models(caller: Annotated[Caller, Depends(may_read)]) -> Response:
         del caller
         return JsonResponse(overview(site))
@@ -52,7 +52,7 @@ def routes(site: Site) -> APIRouter:
         made = await run_in_threadpool(site.service.roll_back, caller.name, reason)
         return JsonResponse(made.to_dict())
 
-    @router.get("/audit", summary="Who changed what, newest first")
+    @router.get("/audit", summary="Who changed what, newest first", responses=bodies.problems(422))
     def audit(
         caller: Annotated[Caller, Depends(may_change)], limit: Annotated[int, Query(ge=1, le=1000)] = 100
     ) -> Response:

@@ -22,6 +22,7 @@ from mailroom.web import (
     problems,
 )
 from mailroom.web.auth import Caller, Doorman
+from mailroom.web.drift_watch import DriftWatch
 from mailroom.web.json_response import JsonResponse
 from mailroom.web.metrics import Metrics
 from mailroom.web.pages import FOLDER, Pages
@@ -47,7 +48,8 @@ def make_app(service: Service, *, loopback_only: bool) -> FastAPI:
     """The application; `loopback_only` says that no other machine can reach it."""
     settings = service.workspace.settings.serve
     doorman = Doorman(service.keys, loopback_only, timedelta(hours=settings.session_hours))
-    site = Site(service, doorman, Metrics(service.intake, service.live))
+    drift = DriftWatch(service.live)
+    site = Site(service, doorman, Metrics(service.intake, service.live, drift), drift)
     # The framework's own documentation pages load scripts from elsewhere.
     app = FastAPI(
         title="mailroom",

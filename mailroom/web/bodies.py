@@ -4,12 +4,13 @@ A body is read here and not by the framework, so that its size and the time it m
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import Request
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from mailroom.web.problems import Problem, invalid_body
 
@@ -20,23 +21,37 @@ FORM = "application/x-www-form-urlencoded"
 
 BODY_SECONDS = 30.0
 
+_NUMBER = re.compile(r"[-+]?[\d._]*")
+
 Body = TypeVar("Body", bound=BaseModel)
+
+
+def _no_number(value: Any) -> Any:
+    """Refuse what pydantic would take for seconds since 1970: a year that somebody typed may be meant."""
+    if not isinstance(value, str) or _NUMBER.fullmatch(value.strip()):
+        raise ValueError("expected a time in ISO 8601, such as 2026-03-31T09:00:00Z")
+    return value
+
+
+Moment = Annotated[datetime, BeforeValidator(_no_number)]
 
 
 class EmailIn(BaseModel):
     """One email as JSON; `id` is its Message-ID, or whatever it shall be known by."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"anyOf": [{"required": ["subject"]}, {"required": ["body"]}]}
+    )
 
     id: str | None = Field(None, max_length=998)
-    subject: str | None = None
-    body: str | None = None
+    subject: str = ""
+    body: str = ""
     metadata: dict[str, Any] = Field(default_factory=dict)
-    received_at: datetime | None = None
+    received_at: Moment | None = None
 
     @model_validator(mode="after")
     def _has_text(self) -> "EmailIn":
-        if self.subject is None and self.body is None:
+        if not self.model_fields_set & {"subject", "body"}:
             raise ValueError("expected `subject` or `body`, got neither")
         return self
 

@@ -6,6 +6,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from mailroom.evaluate.drift import SEVERITY
+from mailroom.web.drift_watch import DriftWatch
 from mailroom.workspace.intake import Answer, Intake, Waited
 from mailroom.workspace.live_model import LiveModel
 
@@ -17,9 +19,9 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 class Metrics:
     """The figures of one service."""
 
-    def __init__(self, intake: Intake, live: LiveModel) -> None:
+    def __init__(self, intake: Intake, live: LiveModel, drift: DriftWatch) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(_Now(intake, live))
+        self._registry.register(_Now(intake, live, drift))
         self._answers = self._counter(
             "mailroom_answers", "Answers by label and model version.", "label", "model"
         )
@@ -62,8 +64,8 @@ class Metrics:
 class _Now(Collector):
     """What is read at the moment of asking: it cannot be out of date."""
 
-    def __init__(self, intake: Intake, live: LiveModel) -> None:
-        self._intake, self._live = intake, live
+    def __init__(self, intake: Intake, live: LiveModel, drift: DriftWatch) -> None:
+        self._intake, self._live, self._drift = intake, live, drift
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         """The gauges."""
@@ -82,3 +84,7 @@ class _Now(Collector):
         swaps = GaugeMetricFamily("mailroom_model_swaps", "Changes of the model in this process.")
         swaps.add_metric([], self._live.swaps)
         yield swaps
+        drift = GaugeMetricFamily("mailroom_drift_level", "0 unknown, 1 steady, 2 watch, 3 alarm.")
+        run = self._drift.latest()
+        drift.add_metric([], SEVERITY.index(run.drift.level) if run is not None else 0)
+        yield drift

@@ -182,7 +182,17 @@ def _measures(site: Site, summary: Mapping[str, Any]) -> tuple[Measure, ...]:
         f"target {sla} ms",
         None if slow is None else slow <= sla,
     )
-    return (*(Measure(title, value, where) for title, value in shares), latency)
+    measures = [Measure(title, value, where) for title, value in shares]
+    return (*measures, latency, _drift(site))
+
+
+def _drift(site: Site) -> Measure:
+    run = site.drift.latest()
+    settings = site.service.workspace.settings.drift
+    held_to = f"{settings.window_days} days held to {settings.reference_days}"
+    if run is None or run.drift.level == "unknown":
+        return Measure("Drift", "–", f"{held_to}: too little mail")
+    return Measure("Drift", run.drift.level, held_to, {"steady": True, "alarm": False}.get(run.drift.level))
 
 
 def _step(cycle: Cycle | None, part: str) -> str:

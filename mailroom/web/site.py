@@ -11,6 +11,7 @@ from fastapi import Request
 from mailroom.config import ServeSettings
 from mailroom.store.keys import Scope
 from mailroom.web.auth import Caller, Doorman
+from mailroom.web.drift_watch import DriftWatch
 from mailroom.web.metrics import Metrics
 from mailroom.workspace.service import Service
 from mailroom.workspace.summary import summarise
@@ -41,6 +42,7 @@ class Site:
     service: Service
     doorman: Doorman
     metrics: Metrics
+    drift: DriftWatch
     _summary: "_Kept" = field(default_factory=lambda: _Kept(SUMMARY_SECONDS))
 
     @property

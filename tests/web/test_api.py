@@ -58,6 +58,8 @@ def test_the_same_email_has_the_same_answer_whatever_the_order_of_its_keys(clien
         (b"{}", JSON, 422, "invalid"),
         (b"", JSON, 422, "invalid"),
         (b'{"subject": 3}', JSON, 422, "invalid"),
+        (b'{"subject": null}', JSON, 422, "invalid"),
+        (b'{"subject": "a", "received_at": 0}', JSON, 422, "invalid"),
         (b'{"subject": "a", "subjekt": "b"}', JSON, 422, "invalid"),
         (b'{"subject": "a", "metadata": []}', JSON, 422, "invalid"),
         (b"\xff\xfe", JSON, 422, "invalid"),
@@ -189,6 +191,7 @@ def test_predictions_are_filtered_and_a_group_stands_for_all_below_it(client: Te
     [
         {"label": "nothing like it"},
         {"since": "yesterday"},
+        {"since": "2026"},
         {"limit": 0},
         {"limit": 5000},
         {"margin_below": "nan"},

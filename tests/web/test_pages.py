@@ -1,6 +1,7 @@
 """What people see: pages that read without JavaScript, escape everything, and heed their own forms alone."""
 
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -286,3 +287,25 @@ def test_the_way_back_from_the_door_leads_to_this_site_alone(path: str) -> None:
 
 def test_what_is_vendored_has_its_licence() -> None:
     assert (FOLDER / "static" / "htmx.LICENSE.txt").read_text(encoding="utf-8").startswith("Zero-Clause BSD")
+
+
+def test_drift_is_told_of_once_there_is_mail_to_compare(client: TestClient, service: Service) -> None:
+    from mailroom.web.drift_watch import DriftWatch
+    from tests.store.conftest import make_entry
+
+    young = DriftWatch(service.live)
+    young.look()
+    assert young.run is None
+    now = datetime.now(UTC)
+    log = service.workspace.log
+    log.register_taxonomy("abcdef012345", [(f"label-{i}", ("Root", f"Label {i}")) for i in range(30)])
+    for first, days, label in ((0, 20, 3), (200, 1, 9)):
+        entries = [
+            make_entry(number, label=label, created_at=now - timedelta(days=days))
+            for number in range(first, first + 150)
+        ]
+        log.append(entries)
+    watch = DriftWatch(service.live)
+    watch.look()
+    assert watch.run is not None
+    assert watch.run.drift.level == "alarm"

@@ -43,7 +43,25 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-document.addEventListener("htmx:responseError", (event) => {
-  const status = event.detail.xhr.status;
-  if (status === 401 || status === 403) window.location.reload();
+// The form works without this; with it the next email comes without loading the page again.
+let busy = false;
+document.addEventListener("submit", async (event) => {
+  if (event.target.id !== "answer") return;
+  event.preventDefault();
+  if (busy) return;
+  busy = true;
+  try {
+    const fields = new URLSearchParams(new FormData(event.target));
+    fields.set("action", event.submitter ? event.submitter.value : "answer");
+    const answer = await fetch("/review", { method: "POST", body: fields, headers: { "HX-Request": "true" } });
+    if (!answer.ok || answer.redirected) throw new Error(`${answer.status}`);
+    const desk = document.getElementById("desk");
+    desk.innerHTML = await answer.text();
+    window.htmx.process(desk);
+    window.scrollTo(0, 0);
+  } catch {
+    window.location.reload();
+  } finally {
+    busy = false;
+  }
 });
