@@ -106,14 +106,14 @@ def list_command(
     since: When = None,
     until: When = None,
     latest: Annotated[
-        bool, typer.Option("--latest", help="Only words that no later one supersedes.")
+        bool, typer.Option("--latest", help="Only what no later word on the email supersedes.")
     ] = False,
     limit: Annotated[
         int | None,
         typer.Option("--limit", "-n", metavar="N", min=1, help=f"Rows at most; {ROWS_SHOWN} for the table."),
     ] = None,
     oldest_first: Annotated[bool, typer.Option("--oldest-first", help="Else the newest come first.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON record a word, all that fit.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON record a row, all that fit.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values, all that fit.")] = False,
     target: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write here instead of stdout.")
@@ -149,12 +149,12 @@ def list_command(
             _print_csv(rows, stream)
         else:
             shown = _print_table(rows, workspace.taxonomy, stream)
-            words = "1 word" if shown == 1 else f"{shown:,} words"
+            words = "1 row" if shown == 1 else f"{shown:,} rows"
             more = "; more may fit (--limit, --json or --csv show them)" if shown == wanted.limit else ""
             stderr_console().print(f"{words}{more}", markup=False)
 
 
-app.command("show", short_help="Trace one word: who was wrong, who learned it, is it right today.")(
+app.command("show", short_help="Trace a correction: who was wrong, what learned it, is it right today.")(
     feedback_show
 )
 

@@ -22,7 +22,7 @@ def feedback_show(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="ID", help="A word, a prediction (each also by its last 8 digits), or an email."
+            metavar="ID", help="A row of `feedback list`, a prediction (8 last digits do), or an email."
         ),
     ],
     check: Annotated[
@@ -68,7 +68,7 @@ def _story(trace: "Trace", taxonomy: "Taxonomy") -> list[str]:
         f"{moment:%Y-%m-%d %H:%M}  {text}" for moment, text in sorted(events, key=lambda event: event[0])
     ]
     if not trace.uses[truth.id]:
-        lines.append(f"{'':16}  no cycle has had this word yet; `mailroom learn` runs one")
+        lines.append(f"{'':16}  no cycle has learned from it yet; `mailroom learn` runs one")
     if trace.today is not None:
         answer = _answer(trace.today, truth.label, taxonomy)
         lines.append(f"{'today':16}  {trace.today.model} answers {answer}")

@@ -355,7 +355,7 @@ def test_list_shows_filters_and_exports(run: Run, imported: Import, workspace: P
     imported(rows)
     table = run("-w", workspace, "feedback", "list")
     assert [line.split()[-1] for line in table.lines] == ["2", "1", "0"]
-    assert "3 words" in table.err
+    assert "3 rows" in table.err
 
     def found(*options: object) -> set[str]:
         lines = run("-w", workspace, "feedback", "list", "--json", *options).lines

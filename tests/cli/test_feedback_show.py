@@ -85,7 +85,7 @@ def test_word_email_and_prediction_name_the_same_story(run: Run, filled: Path) -
     names = (answer.id, answer.id[-8:], answer.email_id, word.id, row.split()[0])
     stories = {run("-w", filled, "feedback", "show", name, "--no-check").out for name in names}
     assert len(stories) == 1
-    assert "no cycle has had this word yet" in stories.pop()
+    assert "no cycle has learned from it yet" in stories.pop()
 
 
 def test_nothing_is_written_by_looking(run: Run, filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:

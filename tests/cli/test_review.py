@@ -215,6 +215,8 @@ class Terminal:
     def __init__(self, *arguments: object) -> None:
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
+            # Tests may run in the background of a shell, where interrupts are ignored; a person does not.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.environ |= {"TERM": "xterm", "COLUMNS": "100", "LINES": "32"}
             command = [sys.executable, "-m", "mailroom", *map(str, arguments)]
             os.execvp(command[0], command)

@@ -210,6 +210,15 @@ def test_weights_that_are_no_numbers_are_an_error(source: Path, tmp_path: Path) 
     assert not (tmp_path / "out").exists()
 
 
+def test_logits_are_exact_where_the_encoder_runs_in_bf16(source: Path) -> None:
+    task = _task(source, make_examples(8), LABELS, SETTINGS)
+    vectors = torch.nn.functional.normalize(torch.randn(8, 32, generator=torch.manual_seed(0)), dim=-1)
+    task.module.encoder.forward = lambda rows: vectors[: len(rows)]  # type: ignore[method-assign]
+    exact = float(task.loss(range(8)).detach())
+    with torch.autocast("cpu", torch.bfloat16):
+        assert float(task.loss(range(8)).detach()) == pytest.approx(exact, abs=1e-6)
+
+
 def test_vectors_that_are_all_equal_are_noticed(source: Path) -> None:
     task = _task(source, make_examples(8), LABELS, SETTINGS)
     assert task.check(range(8)) is None
