@@ -165,6 +165,26 @@ class ReviewSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ServeSettings:
+    """How `mailroom serve` takes requests."""
+
+    host: str = setting("127.0.0.1", "Address to listen on; another than loopback needs an API key first.")
+    port: int = setting(8025, "Port to listen on; 0 takes a free one.", 0, 65_535)
+    max_waiting_emails: int = setting(
+        256, "Emails taken and not yet answered; beyond them a request gets 429 and is to come again.", 1
+    )
+    deadline_ms: int = setting(10_000, "Longest wait for one email's answer, in milliseconds.", 1)
+    max_body_bytes: int = setting(25 * MIB, "Bytes of one request, or of one line of a batch.", 1024)
+    max_batch_bytes: int = setting(1024 * MIB, "Bytes of one batch.", 1024)
+    max_batches: int = setting(4, "Batches that are answered at once.", 1)
+    follow_every_ms: int = setting(
+        1000, "How often the service looks for a promotion or a changed taxonomy, in milliseconds.", 10
+    )
+    latency_target_ms: int = setting(500, "What the 99th percentile of an answer should stay below.", 1)
+    session_hours: int = setting(12, "How long a browser stays logged in.", 1)
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything in mailroom.toml."""
 
@@ -173,6 +193,7 @@ class Settings:
     models: ModelSettings = field(default_factory=ModelSettings)
     classify: ClassifySettings = field(default_factory=ClassifySettings)
     store: StoreSettings = field(default_factory=StoreSettings)
+    serve: ServeSettings = field(default_factory=ServeSettings)
     learning: LearningSettings = field(default_factory=LearningSettings)
     gate: GateSettings = field(default_factory=GateSettings)
     drift: DriftSettings = field(default_factory=DriftSettings)

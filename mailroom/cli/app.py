@@ -15,6 +15,7 @@ import typer
 
 from mailroom import __version__
 from mailroom.cli import (
+    api_keys,
     classify,
     correct,
     curate,
@@ -26,6 +27,7 @@ from mailroom.cli import (
     log,
     models,
     review,
+    serve,
     show,
     taxonomy,
 )
@@ -62,6 +64,9 @@ app.command("correct", short_help="Say which label an email should have had.")(c
 app.command("review", short_help="Judge the emails most worth a person's time.")(review.review)
 app.add_typer(feedback.app, name="feedback")
 app.add_typer(taxonomy.app, name="taxonomy")
+app.command("serve", short_help="Answer mail over HTTP.")(serve.serve)
+app.add_typer(api_keys.app, name="keys")
+app.command("audit", short_help="List who changed what.")(api_keys.audit)
 
 
 def _print_version(wanted: bool) -> None:

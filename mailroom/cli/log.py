@@ -1,7 +1,6 @@
 """`mailroom log`: the prediction log as a table, JSON lines or CSV."""
 
 import csv
-import difflib
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -11,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 import typer
 
 from mailroom.cli.context import Context, output, stderr_console, to_json_line
-from mailroom.errors import ConfigError
+from mailroom.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from mailroom.store.log_query import LogFilter, LoggedPrediction
@@ -104,18 +103,13 @@ def moment(text: str | None) -> datetime | None:
 
 
 def labels_meant(text: str, workspace: "Workspace") -> tuple[str, ...]:
-    """The labels meant: one by id, name or path; a group stands for all below it; a retired one by its id."""
-    taxonomy = workspace.taxonomy
-    found = taxonomy.resolve(text)
-    if found is not None:
-        below = {label.id for label in taxonomy.assignable if found in taxonomy.ancestors(label.id)}
-        return tuple(sorted({found.id} | below))
-    logged = workspace.log.count_by_label()
-    if text in logged:
-        return (text,)
-    close = difflib.get_close_matches(text, [*logged, *(label.id for label in taxonomy.labels)], 1)
-    hint = f"; did you mean {close[0]}?" if close else "; `mailroom taxonomy tree` shows them all"
-    raise ConfigError(f"--label: expected a label of the taxonomy, got {text!r}{hint}")
+    """The labels that `--label` means, of the taxonomy or of the log; ConfigError where there is none."""
+    from mailroom.workspace.label_filter import labels_meant
+
+    try:
+        return labels_meant(text, workspace)
+    except DataError as exc:
+        raise ConfigError(f"--label: {exc}") from exc
 
 
 def _without_limit(wanted: "LogFilter") -> "LogFilter":
