@@ -21,9 +21,16 @@ WORKSPACE_VARIABLE = "MAILROOM_WORKSPACE"
 MIB = 1024 * 1024
 
 
-def setting(default: Any, help_line: str, minimum: float | None = None, maximum: float | None = None) -> Any:
-    """A dataclass field that carries its help line and its bounds."""
-    return field(default=default, metadata={"help": help_line, "minimum": minimum, "maximum": maximum})
+def setting(
+    default: Any,
+    help_line: str,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    """A dataclass field that carries its help line and its bounds, or the words that it may hold."""
+    metadata = {"help": help_line, "minimum": minimum, "maximum": maximum, "choices": choices}
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +126,12 @@ class LearningSettings:
         300,
         "Gold to train on from which encoders are fine-tuned; with less, label vectors learn alone.",
         1,
+    )
+    train_cross_encoder: str = setting(
+        "auto",
+        "Train a cross-encoder and let it teach the encoder: `auto` (goes on with the one that answers, "
+        "where there is something to win), `always` or `never`.",
+        choices=("auto", "always", "never"),
     )
 
 
@@ -289,6 +302,9 @@ def _value(item: Any, value: Any, path: Path, prefix: str) -> Any:
         value = float(value)
     if type(value) is not expected:
         raise ConfigError(f"{path}: {name}: expected {expected.__name__}, got {value!r}")
+    choices = item.metadata["choices"]
+    if choices and value not in choices:
+        raise ConfigError(f"{path}: {name}: expected one of {', '.join(choices)}, got {value!r}")
     low, high = item.metadata["minimum"], item.metadata["maximum"]
     if (low is not None and value < low) or (high is not None and value > high):
         bounds = f"at least {low}" if high is None else f"{low} to {high}"

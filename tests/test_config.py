@@ -51,6 +51,10 @@ def test_every_setting_is_documented_with_its_default() -> None:
         ("[classify]\ntop_k = 0", "1 to 1000"),
         ("[mail]\nmax_depth = 1000", "1 to 100"),
         ("[store]\nkeep_text = 1", "expected bool, got 1"),
+        (
+            "[learning]\ntrain_cross_encoder = 'maybe'",
+            "expected one of auto, always, never, got 'maybe'",
+        ),
         ("not toml", "expected TOML"),
         ("nonsense = 1", "unknown setting nonsense"),
     ],

@@ -31,10 +31,12 @@ def publish(
     parity: Mapping[str, Any],
     metrics: Mapping[str, Any],
     trained_from: Mapping[str, Any],
+    shared_reading: Mapping[str, bool] | None = None,
 ) -> ModelVersion:
     """Make a version of the setup, a child of the champion; one that the same cycle made before is taken.
 
-    `trained_from` holds `cycle`. Files that the champion has as well are linked, not copied.
+    `trained_from` holds `cycle`; `shared_reading` says by precision whether both stages may share one. Files
+    that the champion has as well are linked, not copied.
     """
     made = _made_by(desk.models, trained_from["cycle"])
     if made is not None:
@@ -57,6 +59,7 @@ def publish(
             parity=dict(parity),
             metrics=dict(metrics),
             trained_from=dict(trained_from),
+            shared_reading=dict(shared_reading or {}),
         )
         manifest = replace(manifest, calibration={"temperature_factor": setup.temperature_factor})
         return publish_version(draft, manifest)

@@ -1,4 +1,4 @@
-"""One turn of the learning loop: curate → learn label vectors → train → choose → judge → promote.
+"""One turn of the loop: curate → learn label vectors → train → distil → choose → judge → promote.
 
 Each step's result is kept in the store, and what it made in `cycles/<id>/`: a cycle whose process was killed
 goes on where it stopped. Only one runs at a time. The champion answers throughout; it is replaced by one
@@ -29,13 +29,13 @@ from mailroom.cycle.novelty import (
 from mailroom.cycle.outcome import Outcome
 from mailroom.cycle.promote import promote, prune, publish
 from mailroom.cycle.report import write_report
+from mailroom.cycle.second_stage import SecondStage, parity_checks, parity_of, setups_of, shared_reading_of
 from mailroom.cycle.setup import Answering, Setup, champion_setup
 from mailroom.cycle.steps import Tell, advance_with, curate, kept_parts, reranked, summary_line
-from mailroom.cycle.training import TRAINED, train_bi_encoder_step
+from mailroom.cycle.training import train_bi_encoder_step
 from mailroom.errors import CycleBusyError, MailroomError, PromotionRefused, StoreError
-from mailroom.evaluate.gate import Parity
 from mailroom.models.prototypes import PROTOTYPES_NAME
-from mailroom.models.registry import BI_ENCODER, CROSS_ENCODER, load_version
+from mailroom.models.registry import CROSS_ENCODER, load_version
 from mailroom.records import Example
 from mailroom.store.cycles import Cycle, CycleLog
 from mailroom.store.examples import ExampleReader
@@ -135,6 +135,9 @@ class _Run:
         self._answering = Answering(desk, self._folder.work)
         self._champion = champion_setup(desk)
         self._resumed = bool(cycle.steps)
+        self._second = SecondStage(
+            desk, self._answering, self._folder.work, self._champion, options.seed, tell
+        )
 
     def run(self) -> Outcome:
         """All steps that are not done yet."""
@@ -153,14 +156,18 @@ class _Run:
             Setup(**values) for values in self._step("label_vectors", lambda: self._labels(parts))["setups"]
         ]
         trained = self._step("bi_encoder", lambda: self._train(parts))
-        if "setup" in trained:
-            setups.append(Setup(**trained["setup"]))
+        second = self._second
+        crossed = self._step(
+            "cross_encoder", lambda: second.cross_encoder(trained, parts, self._training_s(parts))
+        )
+        self._step("distil", lambda: second.distil(crossed, parts, self._training_s(parts)))
+        setups += setups_of(self._cycle.steps, ("bi_encoder", "distil", "cross_encoder"))
         judge = Judge(self._desk, self._answering, parts, self._options.seed)
         chosen = self._step("choose", lambda: self._choose(judge, setups))
         judgement = judge.judge(
             self._champion,
             Setup(**chosen["setup"]),
-            self._parity(trained, Setup(**chosen["setup"])),
+            parity_checks(self._desk, self._cycle.steps, Setup(**chosen["setup"])),
             self._advance("judging on evaluation gold"),
         )
         return self._promote(judgement)
@@ -225,7 +232,7 @@ class _Run:
             self._champion,
             parts.train,
             parts.validation,
-            self._training_s(parts),
+            self._training_s(parts) * self._second.encoder_share,
             self._options.seed,
             self._tell,
         )
@@ -237,7 +244,7 @@ class _Run:
             return f"{len(parts.gold)} gold examples to train on, {needed} are needed"
         if not parts.validation:
             return "no validation gold"
-        left = self._training_s(parts)
+        left = self._training_s(parts) * self._second.encoder_share
         if left < _LEAST_TRAINING_S:
             return f"{duration_words(left)} of the budget would be left for it"
         return None
@@ -246,6 +253,9 @@ class _Run:
         """What the budget leaves for training, once everything after it has had its time."""
         a_text = self._cycle.steps["label_vectors"]["seconds_a_text"]
         after = 3 * a_text * (len(parts.validation) + len(parts.evaluation) + len(parts.gold)) + _EXPORT_S
+        # Two stages answer validation gold once, and evaluation gold if they are chosen.
+        an_answer = self._cycle.steps.get("cross_encoder", {}).get("seconds_an_answer", 0.0)
+        after += an_answer * (len(parts.validation) + len(parts.evaluation))
         return self._budget.left_s() - float(after)
 
     def _choose(self, judge: Judge, setups: Sequence[Setup]) -> dict[str, Any]:
@@ -278,10 +288,8 @@ class _Run:
 
     def _publish(self, judgement: Judgement) -> None:
         curated, figures = self._cycle.steps["curate"], self._cycle.steps["judge"]["figures"]
-        trained = self._cycle.steps["bi_encoder"]
-        parity = dict(self._desk.champion.manifest.parity)
-        if judgement.setup.name.startswith(TRAINED):
-            parity[BI_ENCODER] = trained["parity"]
+        made = parity_of(self._cycle.steps, judgement.setup)
+        parity = {**self._desk.champion.manifest.parity, **made}
         if judgement.setup.cross_encoder is None:
             parity.pop(CROSS_ENCODER, None)
         version = publish(
@@ -296,6 +304,7 @@ class _Run:
                 "taxonomy": self._desk.taxonomy.revision,
                 **{name: curated[name] for name in ("gold_train", "silver", "validation", "evaluation")},
             },
+            shared_reading_of(self._desk, self._cycle.steps, judgement.setup),
         )
         self._cycle = self._log.save_step(self._cycle, "publish", {"version": version.id}, model=version.id)
 
@@ -337,13 +346,6 @@ class _Run:
             self._cycle = self._log.save_step(self._cycle, name, kept)
         result: dict[str, Any] = kept
         return result
-
-    def _parity(self, trained: dict[str, Any], chosen: Setup) -> dict[str, Parity]:
-        """What the int8 gate says of the encoders that this cycle made."""
-        if not chosen.name.startswith(TRAINED):
-            return {}
-        before = self._desk.champion.precision_of(BI_ENCODER) == "int8"
-        return {BI_ENCODER: Parity(before, bool(trained["parity"]["passed"]))}
 
     def _advance(self, step: str) -> Callable[[int, int], None]:
         return advance_with(step, self._tell)

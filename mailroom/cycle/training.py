@@ -5,7 +5,7 @@ Every step keeps what it made in the cycle's folder, and goes on from a checkpoi
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from mailroom.records import Example
 from mailroom.taxonomy import display_name
 
 if TYPE_CHECKING:
+    from mailroom.train.bi_encoder import BiEncoderResult
     from mailroom.train.loop import Progress
 
 # What the parity gate reads: labels spread over the tree, and emails of the training part.
@@ -53,7 +54,6 @@ def train_bi_encoder_step(
 
     ModelError where training breaks down.
     """
-    from mailroom.models.export import export_bi_encoder
     from mailroom.train.bi_encoder import train_bi_encoder
     from mailroom.train.bi_encoder_settings import BiEncoderSettings, epochs_for
     from mailroom.train.label_texts import label_texts
@@ -71,26 +71,40 @@ def train_bi_encoder_step(
         label_texts(desk.taxonomy),
         settings,
         checkpoint_dir=work / "bi_encoder_checkpoint",
-        progress=lambda progress: report(*_told("training the bi-encoder", progress)),
-        budget_s=_fixed_budget(work / "bi_encoder_budget.json", budget_s),
+        progress=lambda progress: report(*told("training the bi-encoder", progress)),
+        budget_s=fixed_budget(work / "bi_encoder_budget.json", budget_s),
     )
-    prototypes = work / TRAINED / PROTOTYPES_NAME
-    target = work / TRAINED / BI_ENCODER
-    shutil.rmtree(work / TRAINED, ignore_errors=True)
+    return exported(desk, work, TRAINED, result, train, report)
+
+
+def exported(
+    desk: Desk,
+    work: Path,
+    name: str,
+    result: "BiEncoderResult",
+    train: Sequence[Example],
+    report: Report,
+    figures: Mapping[str, Any] | None = None,
+) -> Trained:
+    """The trained encoder as a setup of that name in `work / name`, held to its int8 graph."""
+    from mailroom.models.export import export_bi_encoder
+
+    prototypes, target = work / name / PROTOTYPES_NAME, work / name / BI_ENCODER
+    shutil.rmtree(work / name, ignore_errors=True)
     prototypes.parent.mkdir()
     result.prototypes.save(prototypes)
     report("exporting the bi-encoder", 0, 0)
     export_bi_encoder(result.directory, target)
     verdict = _gate(desk, target, train)
-    setup = Setup(TRAINED, str(target), "int8" if verdict["passed"] else "fp32", str(prototypes))
-    figures = {
+    setup = Setup(name, str(target), "int8" if verdict["passed"] else "fp32", str(prototypes))
+    known = {
         "steps": result.training.steps,
         "stopped_early": result.training.stopped_early,
         "start_top_1": result.start_top1,
         "validation_top_1": result.top1,
         "validation_recall_at_5": result.recall_at_5,
     }
-    return Trained(setup, verdict, figures)
+    return Trained(setup, verdict, {**known, **(figures or {})})
 
 
 def _gate(desk: Desk, directory: Path, train: Sequence[Example]) -> dict[str, Any]:
@@ -104,7 +118,7 @@ def _gate(desk: Desk, directory: Path, train: Sequence[Example]) -> dict[str, An
     return parity(fp32, int8, names, texts).to_dict()
 
 
-def _fixed_budget(path: Path, budget_s: float) -> float:
+def fixed_budget(path: Path, budget_s: float) -> float:
     """The budget that the run was first given: a resumed one has used a part of it already."""
     try:
         return float(json.loads(path.read_text(encoding="utf-8")))
@@ -113,6 +127,7 @@ def _fixed_budget(path: Path, budget_s: float) -> float:
         return budget_s
 
 
-def _told(step: str, progress: "Progress") -> tuple[str, float, float]:
+def told(step: str, progress: "Progress") -> tuple[str, float, float]:
+    """Where a training run stands, as a cycle tells it."""
     done = progress.step / max(1, progress.total_steps)
     return step, done, progress.seconds_left
