@@ -93,14 +93,13 @@ def train_cross_encoder_step(
     """
     from mailroom.models.export_one_pass import export_one_pass
     from mailroom.train.cross_encoder import top1_evaluator, train_cross_encoder
-    from mailroom.train.one_pass_weights import from_encoder, load_one_pass, save_one_pass
+    from mailroom.train.one_pass_weights import save_one_pass
     from mailroom.train.ranking_batches import ExampleEncoder
     from mailroom.train.rerank_sets import competitor_texts
 
     weights = Path(base.bi_encoder) / WEIGHTS_NAME
     before = continued(champion)
-    model = from_encoder(weights) if before is None else load_one_pass(before)
-    tokenizer_from = weights if before is None else before
+    model, tokenizer_from = _start(weights, before)
     encoder = ExampleEncoder(tokenizer_from / "tokenizer.json", model.config)
     texts = competitor_texts(desk.taxonomy)
     examples = to_learn(parts, before is not None, seed)
@@ -161,6 +160,36 @@ def continued(champion: Setup) -> Path | None:
         return weights if ONE_PASS_KEY in read_json(weights / "config.json") else None
     except ModelError:
         return None
+
+
+def _start(weights: Path, before: Path | None) -> tuple["OnePassModel", Path]:
+    """The model to train and the folder of its tokenizer.
+
+    A new one has layers of its own for the candidates: its email side stays the encoder's, so that one
+    reading of an email serves both stages. Where one of this kind goes on, its email side becomes that of
+    the new encoder; one whose email side learned with it goes on as it is.
+    """
+    from mailroom.train.one_pass_weights import from_encoder, load_one_pass
+
+    if before is None:
+        return from_encoder(weights, separate_candidate_tower=True), weights
+    old = load_one_pass(before)
+    if not old.config.separate_candidate_tower:
+        return old, before
+    try:
+        model = from_encoder(weights, separate_candidate_tower=True)
+    except ModelError:
+        return old, before
+    sizes = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    if sizes != {name: tensor.shape for name, tensor in old.state_dict().items()}:
+        return old, before
+    learned = {
+        name: tensor
+        for name, tensor in old.state_dict().items()
+        if not name.startswith("layers.") and "embedding" not in name
+    }
+    model.load_state_dict(learned, strict=False)
+    return model, weights
 
 
 def to_learn(parts: Parts, continues: bool, seed: int) -> list[Example]:

@@ -126,6 +126,7 @@ def test_two_stages_are_published_answer_and_are_taken_back(
     assert version.has_cross_encoder
     assert version.manifest.parity[CROSS_ENCODER] == step["parity"]
     assert version.manifest.shared_reading == step["shared_reading"]
+    assert step["shared_reading"]["fp32"], "the email side is the encoder's, which retrieval reads by too"
     assert version.manifest.trained_from["setup"] == "trained_bi_encoder+trained_cross_encoder"
     config = json.loads((version.directory / CROSS_ENCODER / "encoder.json").read_text())
     assert config["temperature"] == step["figures"]["temperature"]
@@ -150,6 +151,7 @@ def test_the_next_cycle_goes_on_with_the_cross_encoder_that_answers(
     assert step["figures"]["continued"]
     # Fifty are new at most; beside them stands as much old gold, not all of it.
     assert 0 < step["figures"]["sets"] <= 100
+    assert step["shared_reading"]["fp32"], "its email side has become that of the new encoder"
 
 
 def test_a_cross_encoder_that_breaks_down_ends_the_cycle_and_leaves_the_champion(
