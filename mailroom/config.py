@@ -111,6 +111,15 @@ class LearningSettings:
     )
     silver_pool_emails: int = setting(50_000, "Newest unlabelled emails that are looked through.", 0)
     hard_negatives: int = setting(8, "Wrong labels that an example is contrasted with at most.", 0, 100)
+    min_new_gold: int = setting(
+        20, "Newly labelled emails without which `learn` leaves things as they are.", 1
+    )
+    budget_minutes: int = setting(60, "Minutes that one cycle may work, unless `--budget` says.", 1)
+    train_from_gold: int = setting(
+        300,
+        "Gold to train on from which encoders are fine-tuned; with less, label vectors learn alone.",
+        1,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +152,39 @@ class DriftSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ReviewSettings:
+    """Which emails are put before people."""
+
+    audit_share: float = setting(
+        0.1, "Share of reviewed emails that is drawn at random, which alone estimates precision.", 0.0, 1.0
+    )
+    batch: int = setting(20, "Emails that a reviewer takes in hand at a time.", 1, 1000)
+    lease_minutes: int = setting(
+        30, "Minutes after which emails in a reviewer's hands go to others.", 1, 10_000
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ServeSettings:
+    """How `mailroom serve` takes requests."""
+
+    host: str = setting("127.0.0.1", "Address to listen on; another than loopback needs an API key first.")
+    port: int = setting(8025, "Port to listen on; 0 takes a free one.", 0, 65_535)
+    max_waiting_emails: int = setting(
+        256, "Emails taken and not yet answered; beyond them a request gets 429 and is to come again.", 1
+    )
+    deadline_ms: int = setting(10_000, "Longest wait for one email's answer, in milliseconds.", 1)
+    max_body_bytes: int = setting(25 * MIB, "Bytes of one request, or of one line of a batch.", 1024)
+    max_batch_bytes: int = setting(1024 * MIB, "Bytes of one batch.", 1024)
+    max_batches: int = setting(4, "Batches that are answered at once.", 1)
+    follow_every_ms: int = setting(
+        1000, "How often the service looks for a promotion or a changed taxonomy, in milliseconds.", 10
+    )
+    latency_target_ms: int = setting(500, "What the 99th percentile of an answer should stay below.", 1)
+    session_hours: int = setting(12, "How long a browser stays logged in.", 1)
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything in mailroom.toml."""
 
@@ -151,9 +193,11 @@ class Settings:
     models: ModelSettings = field(default_factory=ModelSettings)
     classify: ClassifySettings = field(default_factory=ClassifySettings)
     store: StoreSettings = field(default_factory=StoreSettings)
+    serve: ServeSettings = field(default_factory=ServeSettings)
     learning: LearningSettings = field(default_factory=LearningSettings)
     gate: GateSettings = field(default_factory=GateSettings)
     drift: DriftSettings = field(default_factory=DriftSettings)
+    review: ReviewSettings = field(default_factory=ReviewSettings)
 
 
 def load_settings(path: Path) -> Settings:
@@ -176,6 +220,18 @@ def iter_settings(cls: Any = Settings, prefix: str = "") -> Iterator[tuple[str, 
             yield from iter_settings(item.type, f"{item.name}.")
         else:
             yield f"{prefix}{item.name}", item.default, item.metadata["help"]
+
+
+def setting_values(settings: Any, prefix: str = "") -> dict[str, Any]:
+    """Every setting's value by its dotted name, as `render_toml` takes them."""
+    values: dict[str, Any] = {}
+    for item in dataclasses.fields(settings):
+        value = getattr(settings, item.name)
+        if dataclasses.is_dataclass(value):
+            values |= setting_values(value, f"{item.name}.")
+        else:
+            values[f"{prefix}{item.name}"] = value
+    return values
 
 
 def render_toml(values: Mapping[str, Any]) -> str:

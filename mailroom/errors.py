@@ -8,6 +8,8 @@
     ├── StoreError         the prediction log cannot be opened, read or written
     │   └── CycleBusyError another learning cycle is under way, or has taken this one over
     ├── DataError          a row of labelled data is unusable
+    ├── BusyError          the service has taken as much mail as it may; the same request later will do
+    ├── DeadlineError      an email was not answered in time
     └── PromotionRefused   a challenger failed the gate; the champion stays
 
 A message says what was expected, what came, and what to do about it. It never holds an email's
@@ -45,6 +47,18 @@ class CycleBusyError(StoreError):
 
 class DataError(MailroomError):
     """A row of labelled data is unusable."""
+
+
+class BusyError(MailroomError):
+    """The service has taken as much mail as it may hold; `retry_after_s` says when to come again."""
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class DeadlineError(MailroomError):
+    """An email was not answered in time; sent again under the same id, it is answered once all the same."""
 
 
 class PromotionRefused(MailroomError):  # noqa: N818 - a refusal is an outcome, and the design names it so

@@ -12,7 +12,8 @@ PACKAGE = Path(__file__).parent.parent / "mailroom"
 # Highest first; folders or modules on one line never import each other.
 LAYERS = [
     {"__main__"},
-    {"cli", "web"},
+    {"cli"},
+    {"web"},
     {"workspace"},
     {"cycle"},
     {"evaluate", "train", "curate"},

@@ -14,7 +14,24 @@ from typing import Annotated, Any, cast
 import typer
 
 from mailroom import __version__
-from mailroom.cli import classify, curate, drift, evaluate, init, log, models, show, taxonomy
+from mailroom.cli import (
+    api_keys,
+    classify,
+    correct,
+    curate,
+    drift,
+    evaluate,
+    feedback,
+    init,
+    learn,
+    log,
+    models,
+    replay,
+    review,
+    serve,
+    show,
+    taxonomy,
+)
 from mailroom.cli.context import Context
 from mailroom.cli.tables import visible
 from mailroom.errors import MailroomError
@@ -39,11 +56,19 @@ app.command("init", short_help="Make a workspace from a taxonomy.")(init.init)
 app.command("classify")(classify.classify)
 app.command("evaluate", short_help="Measure the workspace on labelled emails.")(evaluate.evaluate)
 app.command("curate", short_help="Say what the next cycle would learn from.")(curate.curate)
+app.command("learn", short_help="Learn from corrections, and promote what is no worse.")(learn.learn)
+app.command("replay", short_help="Play labelled mail as weeks of learning.")(replay.replay)
 app.command("show", short_help="Print what is kept of a message, and what is not.")(show.show)
 app.command("log")(log.log)
 app.command("drift", short_help="Has the mail moved since the weeks before?")(drift.drift)
 app.add_typer(models.app, name="models")
+app.command("correct", short_help="Say which label an email should have had.")(correct.correct)
+app.command("review", short_help="Judge the emails most worth a person's time.")(review.review)
+app.add_typer(feedback.app, name="feedback")
 app.add_typer(taxonomy.app, name="taxonomy")
+app.command("serve", short_help="Answer mail over HTTP.")(serve.serve)
+app.add_typer(api_keys.app, name="keys")
+app.command("audit", short_help="List who changed what.")(api_keys.audit)
 
 
 def _print_version(wanted: bool) -> None:

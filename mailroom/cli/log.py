@@ -1,7 +1,6 @@
 """`mailroom log`: the prediction log as a table, JSON lines or CSV."""
 
 import csv
-import difflib
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -11,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 import typer
 
 from mailroom.cli.context import Context, output, stderr_console, to_json_line
-from mailroom.errors import ConfigError
+from mailroom.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from mailroom.store.log_query import LogFilter, LoggedPrediction
@@ -45,6 +44,9 @@ def log(
         typer.Option("--limit", "-n", metavar="N", min=1, help=f"Rows at most; {ROWS_SHOWN} for the table."),
     ] = None,
     oldest_first: Annotated[bool, typer.Option("--oldest-first", help="Else the newest come first.")] = False,
+    ids: Annotated[
+        bool, typer.Option("--ids", help="Begin each row with the digits that `mailroom correct` takes.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON record a prediction, all that fit.")
     ] = False,
@@ -65,8 +67,8 @@ def log(
         raise typer.BadParameter("choose one of --json and --csv")
     settings: Context = context.obj
     wanted = LogFilter(
-        since=_time(since),
-        until=_time(until),
+        since=moment(since),
+        until=moment(until),
         review=review,
         margin_below=margin_below,
         margin_above=margin_above,
@@ -78,40 +80,36 @@ def log(
     )
     with settings.open_workspace(read_only=True) as workspace, output(target) as stream:
         if label is not None:
-            wanted = replace(wanted, labels=_labels(label, workspace))
+            wanted = replace(wanted, labels=labels_meant(label, workspace))
         rows = workspace.log.query(wanted)
         if as_json:
             _print_json(rows, stream)
         elif as_csv:
             _print_csv(rows, stream)
         else:
-            _print_table(rows, stream)
+            _print_table(rows, stream, ids)
             _say_what_is_left(workspace.log.count(_without_limit(wanted)), wanted)
 
 
-def _time(text: str | None) -> datetime | None:
+def moment(text: str | None) -> datetime | None:
+    """A time as an option names it, UTC unless it says otherwise."""
     if text is None:
         return None
     try:
-        moment = datetime.fromisoformat(text)
+        found = datetime.fromisoformat(text)
     except ValueError as exc:
         raise typer.BadParameter(f"expected a date such as 2026-03-31, got {text!r}") from exc
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-def _labels(text: str, workspace: "Workspace") -> tuple[str, ...]:
-    """The labels meant: one by id, name or path; a group stands for all below it; a retired one by its id."""
-    taxonomy = workspace.taxonomy
-    found = taxonomy.resolve(text)
-    if found is not None:
-        below = {label.id for label in taxonomy.assignable if found in taxonomy.ancestors(label.id)}
-        return tuple(sorted({found.id} | below))
-    logged = workspace.log.count_by_label()
-    if text in logged:
-        return (text,)
-    close = difflib.get_close_matches(text, [*logged, *(label.id for label in taxonomy.labels)], 1)
-    hint = f"; did you mean {close[0]}?" if close else "; `mailroom taxonomy tree` shows them all"
-    raise ConfigError(f"--label: expected a label of the taxonomy, got {text!r}{hint}")
+def labels_meant(text: str, workspace: "Workspace") -> tuple[str, ...]:
+    """The labels that `--label` means, of the taxonomy or of the log; ConfigError where there is none."""
+    from mailroom.workspace.label_filter import labels_meant
+
+    try:
+        return labels_meant(text, workspace)
+    except DataError as exc:
+        raise ConfigError(f"--label: {exc}") from exc
 
 
 def _without_limit(wanted: "LogFilter") -> "LogFilter":
@@ -144,11 +142,11 @@ def _print_csv(rows: "Iterable[LoggedPrediction]", stream: IO[str]) -> None:
         writer.writerow(csv_row(row.prediction) | {name: record[name] for name in extra})
 
 
-def _print_table(rows: "Iterable[LoggedPrediction]", stream: IO[str]) -> None:
+def _print_table(rows: "Iterable[LoggedPrediction]", stream: IO[str], with_ids: bool) -> None:
     from mailroom.cli.tables import prediction_rows, print_heading
 
-    print_heading(stream)
-    line = prediction_rows(stream)
+    print_heading(stream, with_ids)
+    line = prediction_rows(stream, with_ids)
     for row in rows:
         print(line(row.prediction, row.subject), file=stream)
 

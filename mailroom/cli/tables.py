@@ -9,41 +9,51 @@ from mailroom.records import Prediction
 
 # Below this width the subject would be a stump; a pipe has no width and gets room.
 NARROWEST, WIDEST = 80, 200
+MIN_LABEL_WIDTH, MIN_SUBJECT_WIDTH = 20, 8
+# Probability, margin and mark, with the blanks between.
+_FIXED_WIDTH = 22
+# The digits of a prediction's id that are shown and taken: its end, since the ids of a day begin alike.
+ID_WIDTH = 8
 DIM, YELLOW, BOLD, RESET = "\033[2m", "\033[33m", "\033[1m", "\033[0m"
 
 
-def prediction_rows(stream: IO[str]) -> Callable[[Prediction, str], str]:
-    """A function (prediction, subject) → one line; colours only where `stream` is a terminal."""
+def prediction_rows(stream: IO[str], with_ids: bool = False) -> Callable[[Prediction, str], str]:
+    """A function (prediction, subject) → one line; colours only where `stream` is a terminal.
+
+    `with_ids` begins it with the last digits of the prediction's id, by which `correct` knows it.
+    """
     is_terminal = stream.isatty()
-    label_width, subject_width = _widths()
+    label_width, subject_width = row_widths(_FIXED_WIDTH + (ID_WIDTH + 1 if with_ids else 0))
 
     def row(prediction: Prediction, subject: str) -> str:
         path = fit(" › ".join(prediction.path), label_width, keep_end=True)
         mark = "review" if prediction.needs_review else "      "
         shown = fit(printable(subject) or "(no subject)", subject_width).rstrip()
+        name = f"{prediction.id[-ID_WIDTH:]} " if with_ids else ""
         if not is_terminal:
-            return f"{path} {prediction.probability:4.0%} {prediction.margin:+6.2f} {mark}  {shown}"
+            return f"{name}{path} {prediction.probability:4.0%} {prediction.margin:+6.2f} {mark}  {shown}"
         tone = YELLOW if prediction.needs_review else ""
         return (
-            f"{BOLD}{path}{RESET} {tone}{prediction.probability:4.0%}{RESET} "
+            f"{name}{BOLD}{path}{RESET} {tone}{prediction.probability:4.0%}{RESET} "
             f"{DIM}{prediction.margin:+6.2f}{RESET} {tone}{mark}{RESET}  {DIM}{shown}{RESET}"
         )
 
     return row
 
 
-def print_heading(stream: IO[str]) -> None:
+def print_heading(stream: IO[str], with_ids: bool = False) -> None:
     """Name the columns of `prediction_rows` on a terminal; a pipe gets rows alone, for other programs."""
     if stream.isatty():
-        label_width, _ = _widths()
-        print(f"{DIM}{fit('label', label_width)} prob margin review  subject{RESET}", file=stream)
+        label_width, _ = row_widths(_FIXED_WIDTH + (ID_WIDTH + 1 if with_ids else 0))
+        name = "id".ljust(ID_WIDTH + 1) if with_ids else ""
+        print(f"{DIM}{name}{fit('label', label_width)} prob margin review  subject{RESET}", file=stream)
 
 
-def _widths() -> tuple[int, int]:
-    """Cells for the label and for the subject; probability, margin and mark take the rest."""
+def row_widths(fixed: int) -> tuple[int, int]:
+    """Cells for the label and for the subject of a row in which the other columns take `fixed`."""
     width = max(NARROWEST, min(shutil.get_terminal_size((WIDEST, 24)).columns, WIDEST))
-    label_width = width * 2 // 5
-    return label_width, width - label_width - 22
+    label_width = min(width * 2 // 5, max(MIN_LABEL_WIDTH, (width - fixed) * 3 // 5))
+    return label_width, max(MIN_SUBJECT_WIDTH, width - label_width - fixed)
 
 
 def printable(text: str) -> str:

@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 
 from mailroom.errors import DataError, ModelError
 from mailroom.models.softmax_head import sharpen
+from mailroom.models.text_weight import choose_kappa
 
 Vectors = NDArray[np.float32]
 Targets = NDArray[np.intp]
 
 PROTOTYPES_NAME = "prototypes.npz"
-# Chosen on validation parts of clinc150, bitext and cfpb at 1, 3 and 10 examples a label (of 0.01 to 16).
-KAPPA = 2.0
 # How much of the difference in likeness is taken away; 1 favours labels without examples, 0 the others.
 LEVELLING = 0.5
 # The common shift is believed as labels / (labels + 5).
@@ -127,14 +126,17 @@ def fit_prototypes(
     labels: Sequence[str],
     text_vectors: Vectors,
     examples: LabelledVectors,
-    kappa: float = KAPPA,
+    kappa: float | None = None,
     seed: int = 0,
 ) -> Prototypes:
     """Learn label vectors from the emails' vectors; `text_vectors` (labels, d) have unit length.
 
-    Everything is chosen on folds of the examples themselves. DataError where there are none.
+    Everything is chosen on the examples themselves, answered as if they had not been learned from, κ too
+    unless it is given. DataError where there are none.
     """
     _check(labels, text_vectors, examples)
+    if kappa is None:
+        kappa = choose_kappa(text_vectors, examples.vectors, examples.targets, examples.weights, seed)
     steps, gain = 0, 0.0
     if len(examples.targets) >= _LEAST_EXAMPLES:
         steps, gain = _choose(text_vectors, examples, kappa, seed)

@@ -14,9 +14,8 @@ from sqlalchemy.engine import Connection
 from mailroom.records import Candidate, Feedback, Prediction
 from mailroom.store.database import Database
 from mailroom.store.feedback import feedback_from_row, select_feedback
-from mailroom.store.label_sets import LabelSets
-from mailroom.store.log_query import prediction_from_row, select_predictions
 from mailroom.store.packing import unpack_text
+from mailroom.store.prediction_reader import PredictionReader
 from mailroom.store.rows import CHUNK
 from mailroom.store.schema import emails, feedback, predictions
 
@@ -143,24 +142,6 @@ class ExampleReader:
             )
             for row in rows
         ]
-
-
-class PredictionReader:
-    """Predictions by their row keys."""
-
-    def __init__(self, database: Database) -> None:
-        self._label_sets = LabelSets(database)
-
-    def by_key(self, connection: Connection, keys: Sequence[int]) -> dict[int, Prediction]:
-        """The predictions with these keys, however many."""
-        found: dict[int, Prediction] = {}
-        for start in range(0, len(keys), CHUNK):
-            chunk = keys[start : start + CHUNK]
-            statement = select_predictions(predictions.c.key).where(predictions.c.key.in_(chunk))
-            for row in connection.execute(statement):
-                labels = self._label_sets.get(connection, row.taxonomy)
-                found[row.key] = prediction_from_row(row, labels)
-        return found
 
 
 # What `thread_of` needs of a row.

@@ -94,6 +94,16 @@ class FeedbackLog:
         self._names.remember(name_keys)
         return fresh
 
+    def without_repeats(self, words: Sequence[Feedback]) -> list[Feedback]:
+        """Those of the words that `append` would write; emails that the store lacks are new ones."""
+        asked = {id_digest(word.email_id): word.email_id for word in words}
+        with self._database.read() as connection:
+            rows = select_in(connection, emails.c.id_digest, list(asked), emails.c.key)
+            keys = {asked[row.id_digest]: row.key for row in rows}
+            # Below zero, where no row's key is.
+            keys |= {email_id: -n for n, email_id in enumerate(set(asked.values()) - keys.keys(), 1)}
+            return _without_repeats(connection, words, keys)
+
     def get(self, feedback_id: str) -> Feedback | None:
         """The word with this id, or None."""
         key = uuid_bytes(feedback_id)
@@ -102,6 +112,14 @@ class FeedbackLog:
         with self._database.read() as connection:
             row = connection.execute(select_feedback().where(feedback.c.id == key)).first()
         return None if row is None else feedback_from_row(row)
+
+    def by_ending(self, ending: str) -> list[Feedback]:
+        """The words whose ids end in these hexadecimal digits; mostly one, or none."""
+        tail = bytes.fromhex(ending)
+        ends = sa.func.substr(feedback.c.id, 17 - len(tail)) == tail
+        with self._database.read() as connection:
+            rows = connection.execute(select_feedback().where(ends).limit(CHUNK)).all()
+        return [feedback_from_row(row) for row in rows]
 
     def latest_for(self, email_id: str) -> Feedback | None:
         """The word in force on an email, or None."""

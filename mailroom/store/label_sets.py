@@ -54,6 +54,12 @@ class LabelSets:
             )
         return labels
 
+    def ever_known(self) -> set[str]:
+        """The ids of all labels that any registered revision has had."""
+        with self._database.read() as connection:
+            packed = connection.execute(sa.select(taxonomies.c.labels)).scalars().all()
+        return {label_id for labels in packed for label_id, _ in packing.unpack_labels(labels)}
+
     def _load(self, connection: Connection, revision: str) -> LabelSet | None:
         query = sa.select(taxonomies.c.key, taxonomies.c.labels).where(taxonomies.c.revision == revision)
         row = connection.execute(query).first()

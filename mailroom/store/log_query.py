@@ -11,6 +11,7 @@ from mailroom.records import Prediction
 from mailroom.store import packing
 from mailroom.store.label_sets import LabelSet
 from mailroom.store.packing import id_digest, storable
+from mailroom.store.rows import uuid_bytes
 from mailroom.store.schema import emails, names, predictions, taxonomies
 
 _label = names.alias("label_names")
@@ -25,7 +26,8 @@ class LogFilter:
 
     `since` is inclusive, `until` exclusive, and so are `margin_above` and `margin_below`.
     `every` keeps one prediction in so many, the same ones at each reading: a sample of a long log.
-    `subject_contains` ignores case (in SQLite that of ASCII letters alone).
+    `subject_contains` ignores case (in SQLite that of ASCII letters alone). `beyond` asks for what comes
+    after the prediction with this id in the order asked for, so that a list can be read page by page.
     """
 
     labels: tuple[str, ...] | None = None
@@ -38,6 +40,7 @@ class LogFilter:
     email_id: str | None = None
     subject_contains: str | None = None
     every: int | None = None
+    beyond: str | None = None
     limit: int | None = None
     newest_first: bool = True
 
@@ -126,8 +129,15 @@ def _conditions(log_filter: LogFilter) -> list[sa.ColumnElement[bool]]:
             wanted.subject_contains,
             lambda: emails.c.subject.icontains(storable(wanted.subject_contains or ""), autoescape=True),
         ),
+        (wanted.beyond, lambda: _is_beyond(wanted.beyond or "", wanted.newest_first)),
     ]
     return [condition() for value, condition in candidates if value is not None]
+
+
+def _is_beyond(prediction_id: str, newest_first: bool) -> sa.ColumnElement[bool]:
+    last = sa.select(predictions.c.key).where(predictions.c.id == (uuid_bytes(prediction_id) or b""))
+    key = predictions.c.key
+    return key < last.scalar_subquery() if newest_first else key > last.scalar_subquery()
 
 
 def _has_label(wanted: tuple[str, ...]) -> sa.ColumnElement[bool]:

@@ -23,6 +23,7 @@ from mailroom.store.log_query import (
     LoggedPrediction,
     count_statement,
     prediction_from_row,
+    select_predictions,
     select_statement,
 )
 from mailroom.store.packing import id_digest
@@ -74,12 +75,27 @@ class PredictionLog:
         if not entries:
             return
         with self._database.write() as connection:
-            name_keys = self._names.intern(connection, _names_of(entries))
-            found = [(entry.email, entry.origin) for entry in entries]
-            email_keys = store_emails(connection, found, self._settings)
-            rows = [self._prediction_row(connection, entry, name_keys, email_keys) for entry in entries]
-            connection.execute(sa.insert(predictions), rows)
+            name_keys, email_keys = self._keys(connection, entries)
+            self._insert(connection, entries, name_keys, email_keys)
         self._names.remember(name_keys)
+
+    def append_once(self, entries: Sequence[LogEntry]) -> list[Prediction]:
+        """As `append`, but an email that has a prediction keeps it; returns each entry's answer, in order.
+
+        Two processes that answer one email at the same moment so give the same answer: the first's.
+        """
+        if not entries:
+            return []
+        with self._database.write() as connection:
+            name_keys, email_keys = self._keys(connection, entries)
+            # In PostgreSQL another transaction may be answering the same ones; the second waits, then looks.
+            held = sa.select(emails.c.key).where(emails.c.key.in_(sorted(email_keys.values())))
+            connection.execute(held.order_by(emails.c.key).with_for_update()).all()
+            answers = self._newest(connection, sorted(email_keys.values()))
+            fresh = [entry for entry in entries if _is_first(entry, email_keys, answers)]
+            self._insert(connection, fresh, name_keys, email_keys)
+        self._names.remember(name_keys)
+        return [answers[email_keys[id_digest(entry.email.id)]] for entry in entries]
 
     def known(self, email_ids: Sequence[str]) -> dict[str, KnownEmail]:
         """What is known of those emails that the store has, by id."""
@@ -129,6 +145,31 @@ class PredictionLog:
             packed = connection.execute(query).scalar_one_or_none()
         return None if packed is None else packing.unpack_text(packed)
 
+    def _keys(
+        self, connection: Connection, entries: Sequence[LogEntry]
+    ) -> tuple[dict[str, int], dict[bytes, int]]:
+        name_keys = self._names.intern(connection, _names_of(entries))
+        found = [(entry.email, entry.origin) for entry in entries]
+        return name_keys, store_emails(connection, found, self._settings)
+
+    def _insert(
+        self,
+        connection: Connection,
+        entries: Sequence[LogEntry],
+        name_keys: Mapping[str, int],
+        email_keys: Mapping[bytes, int],
+    ) -> None:
+        rows = [self._prediction_row(connection, entry, name_keys, email_keys) for entry in entries]
+        if rows:
+            connection.execute(sa.insert(predictions), rows)
+
+    def _newest(self, connection: Connection, email_keys: Sequence[int]) -> dict[int, Prediction]:
+        """The newest prediction of those of the emails that have one, by the email's key."""
+        p = predictions.c
+        newest = sa.select(sa.func.max(p.key)).where(p.email_key.in_(email_keys)).group_by(p.email_key)
+        rows = connection.execute(select_predictions(p.email_key).where(p.key.in_(newest))).all()
+        return {row.email_key: self._logged(connection, row).prediction for row in rows}
+
     def _first(self, statement: sa.Select[Any]) -> Prediction | None:
         with self._database.read() as connection:
             row = connection.execute(statement).first()
@@ -163,6 +204,12 @@ class PredictionLog:
     def _logged(self, connection: Connection, row: Any) -> LoggedPrediction:
         prediction = prediction_from_row(row, self._label_sets.get(connection, row.taxonomy))
         return LoggedPrediction(prediction, row.subject, row.sender, row.received_at, row.origin)
+
+
+def _is_first(entry: LogEntry, email_keys: Mapping[bytes, int], answers: dict[int, Prediction]) -> bool:
+    """Whether the entry's email has no answer yet; it has this one then."""
+    key = email_keys[id_digest(entry.email.id)]
+    return answers.setdefault(key, entry.prediction) is entry.prediction
 
 
 def _names_of(entries: Sequence[LogEntry]) -> set[str]:

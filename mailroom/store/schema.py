@@ -25,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeDecorator
 
 # The newest migration; a database that names it needs no Alembic to be opened.
-SCHEMA_REVISION = "0002"
+SCHEMA_REVISION = "0003"
 
 MAX_SUBJECT_CHARS = 200
 MAX_SENDER_CHARS = 200
@@ -188,6 +188,42 @@ training_examples = Table(
     _name_reference("source_key"),
     Column("weight", Double, nullable=False),
     Column("negatives", LargeBinary, nullable=False),
+)
+
+# Keys of the service; of a key's secret only the hash is kept, since it is random and long.
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("key", _Key, primary_key=True),
+    Column("id", String(16), nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("secret_sha256", LargeBinary(32), nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("revoked_at", UtcTime),
+)
+
+# Browsers that logged in with a key; a session ends with its key.
+web_sessions = Table(
+    "web_sessions",
+    metadata,
+    Column("key", _Key, primary_key=True),
+    Column("secret_sha256", LargeBinary(32), nullable=False, unique=True),
+    Column("api_key_key", ForeignKey("api_keys.key"), nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime, nullable=False),
+)
+
+# Changes that leave no history of their own; promotions and feedback are histories already.
+audit_log = Table(
+    "audit_log",
+    metadata,
+    Column("key", _Key, primary_key=True),
+    Column("at", UtcTime, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("target", Text, nullable=False),
+    Column("detail", Text, nullable=False),
 )
 
 # The latest word on an email is found by the end of this index.

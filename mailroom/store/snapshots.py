@@ -14,8 +14,9 @@ from mailroom.errors import StoreError
 from mailroom.records import Candidate, Example, Prediction
 from mailroom.store.cycles import Cycle, CycleLog
 from mailroom.store.database import Database
-from mailroom.store.examples import THREAD, PredictionReader, first_prediction, thread_of
+from mailroom.store.examples import THREAD, first_prediction, thread_of
 from mailroom.store.packing import id_digest, unpack_text
+from mailroom.store.prediction_reader import PredictionReader
 from mailroom.store.rows import CHUNK, Names, select_in, uuid_bytes
 from mailroom.store.schema import cycles, emails, feedback, names, predictions, training_examples
 

@@ -4,6 +4,7 @@ from mailroom.taxonomy.check import check, find_indistinguishable
 from mailroom.taxonomy.load import format_problem, load_taxonomy
 from mailroom.taxonomy.names import readable_name
 from mailroom.taxonomy.render import render_tree, to_yaml
+from mailroom.taxonomy.search import search
 from mailroom.taxonomy.tree import PATH_SEPARATOR, Label, Problem, Taxonomy, display_name, label_texts
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "load_taxonomy",
     "readable_name",
     "render_tree",
+    "search",
     "to_yaml",
 ]

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from mailroom.errors import DataError, ModelError
 from mailroom.models.prototypes import (
-    KAPPA,
     LabelledVectors,
     Prototypes,
     fit_prototypes,
@@ -17,6 +16,7 @@ from mailroom.models.prototypes import (
     unit,
 )
 from mailroom.models.softmax_head import SCALE, _gradient, sharpen
+from mailroom.models.text_weight import UNPROVEN_KAPPA
 
 Vectors = NDArray[np.float32]
 LABELS = ("a", "b", "c", "d", "e", "f")
@@ -79,7 +79,7 @@ def test_one_example_moves_a_label_by_one_part_beside_its_texts() -> None:
     learned = fit_prototypes(("a", "b"), texts, one)
     shifted = texts[0] + learned.shift
     assert learned.labels == ("a",)
-    assert learned.vectors[0] == pytest.approx(unit(KAPPA * unit(shifted) + email[0]), abs=1e-6)
+    assert learned.vectors[0] == pytest.approx(unit(UNPROVEN_KAPPA * unit(shifted) + email[0]), abs=1e-6)
 
 
 def test_an_example_of_no_weight_teaches_nothing() -> None:

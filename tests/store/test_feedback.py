@@ -169,7 +169,7 @@ def test_filters_narrow_the_list_as_the_records_say(feedback: FeedbackLog) -> No
     assert found(since=words[1].created_at) == ["1", "2"]
     assert found(until=words[1].created_at) == ["0"]
     assert found(limit=1) == ["0"]
-    assert next(feedback.query()).feedback == words[2]
+    assert [row.feedback for row in feedback.query()] == words[::-1]
 
 
 def test_missing_words_and_emails_are_none(feedback: FeedbackLog) -> None:

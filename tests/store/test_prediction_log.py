@@ -262,3 +262,35 @@ def test_prediction_without_candidates_or_latency_is_kept(log: PredictionLog) ->
 def test_predictions_are_counted_by_label(log: PredictionLog) -> None:
     log.append([make_entry(number, label=number % 2) for number in range(5)])
     assert log.count_by_label() == {"label-0": 3, "label-1": 2}
+
+
+def test_an_email_that_has_its_answer_keeps_it_however_often_it_is_answered(log: PredictionLog) -> None:
+    first, second, other = make_entry(1), make_entry(1, label=5), make_entry(2)
+    assert log.append_once([first]) == [first.prediction]
+    assert log.append_once([second, other]) == [first.prediction, other.prediction]
+    assert log.count() == 2
+
+
+def test_one_email_twice_in_one_batch_is_answered_once(log: PredictionLog) -> None:
+    first, second = make_entry(1), make_entry(1, label=5)
+    assert log.append_once([first, second]) == [first.prediction] * 2
+    assert [row.prediction for row in log.query()] == [first.prediction]
+
+
+def test_a_list_is_read_page_by_page_in_both_directions(log: PredictionLog) -> None:
+    entries = [make_entry(number) for number in range(5)]
+    log.append(entries)
+    ids = [entry.prediction.id for entry in entries]
+    for newest_first, expected in ((True, ids[::-1]), (False, ids)):
+        read: list[str] = []
+        while page := list(
+            log.query(LogFilter(limit=2, newest_first=newest_first, beyond=read[-1] if read else None))
+        ):
+            read += [row.prediction.id for row in page]
+        assert read == expected
+
+
+@pytest.mark.parametrize("unknown", ["", "no uuid", "0198c5a2-7c1e-7b52-a0ff-1d2a41a5c0de"])
+def test_a_page_beyond_an_unknown_prediction_is_empty(log: PredictionLog, unknown: str) -> None:
+    log.append([make_entry(1)])
+    assert list(log.query(LogFilter(beyond=unknown))) == []

@@ -1,0 +1,61 @@
+"""The model versions as a page: what answers, how it did, and the change of it."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import RedirectResponse, Response
+
+from mailroom.errors import MailroomError
+from mailroom.web.auth import Caller
+from mailroom.web.pages import Pages, read_form
+from mailroom.web.problems import Problem
+from mailroom.workspace.versions import Versions
+
+_MOST_REASON = 1000
+_HISTORY = 20
+
+
+def routes(pages: Pages) -> APIRouter:
+    """The routes of the models' page."""
+    router = APIRouter(include_in_schema=False)
+    may_read, may_change = pages.viewer(None), pages.viewer("admin")
+    service = pages.site.service
+
+    def show(request: Request, caller: Caller, problem: str = "", status: int = 200) -> Response:
+        versions = Versions(service.workspace)
+        history = versions.history()[::-1]
+        return pages.render(
+            request,
+            caller,
+            "models.html",
+            status,
+            serving=service.live.current,
+            behind=service.live.problem,
+            rows=versions.rows()[::-1],
+            history=history[:_HISTORY],
+            may_change=caller.key.allows("admin"),
+            can_go_back=len({promotion.version for promotion in history}) > 1,
+            problem=problem,
+        )
+
+    @router.get("/models")
+    def models(request: Request, caller: Annotated[Caller, Depends(may_read)]) -> Response:
+        return show(request, caller)
+
+    @router.post("/models")
+    async def change(request: Request, caller: Annotated[Caller, Depends(may_change)]) -> Response:
+        form = await read_form(request, caller)
+        reason = form.get("reason", "").strip()[:_MOST_REASON] or "on the models page"
+        try:
+            if form.get("action") == "promote":
+                await run_in_threadpool(service.promote, form.get("version", ""), caller.name, reason)
+            elif form.get("action") == "rollback":
+                await run_in_threadpool(service.roll_back, caller.name, reason)
+            else:
+                raise Problem(422, "expected promote or rollback")
+        except MailroomError as exc:
+            return await run_in_threadpool(show, request, caller, str(exc), 409)
+        return RedirectResponse("/models", 303)
+
+    return router
