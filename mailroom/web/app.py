@@ -18,6 +18,7 @@ from mailroom.web import (
     pages_home,
     pages_log,
     pages_models,
+    pages_quality,
     pages_review,
     problems,
 )
@@ -63,7 +64,7 @@ def make_app(service: Service, *, loopback_only: bool) -> FastAPI:
     problems.install(app, pages.problem)
     for module in (api_classify, api_log, api_models, api_health):
         app.include_router(module.routes(site))
-    for module in (pages_home, pages_review, pages_log, pages_models):
+    for module in (pages_home, pages_review, pages_log, pages_quality, pages_models):
         app.include_router(module.routes(pages))
     app.mount("/static", StaticFiles(directory=FOLDER / "static"), name="static")
 

@@ -191,7 +191,7 @@ def _drift(site: Site) -> Measure:
     settings = site.service.workspace.settings.drift
     held_to = f"{settings.window_days} days held to {settings.reference_days}"
     if run is None or run.drift.level == "unknown":
-        return Measure("Drift", "–", f"{held_to}: too little mail")
+        return Measure("Drift", "–", "too little mail yet")
     return Measure("Drift", run.drift.level, held_to, {"steady": True, "alarm": False}.get(run.drift.level))
 
 
