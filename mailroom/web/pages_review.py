@@ -31,10 +31,9 @@ class Choice:
     probability: float | None
 
 
-def routes(pages: Pages) -> APIRouter:
+def routes(pages: Pages, hands: Hands) -> APIRouter:
     """The routes of the desk."""
     router = APIRouter(include_in_schema=False)
-    hands = Hands(pages.site)
     may = pages.viewer("review")
 
     def desk(request: Request, caller: Caller, query: str = "", note: str = "") -> Response:

@@ -9,10 +9,12 @@ import pytest
 from starlette.testclient import TestClient
 
 from mailroom.models.registry import list_versions
+from mailroom.store.review_draws import ReviewDraws
+from mailroom.web.app import make_app
 from mailroom.web.auth import SESSION_COOKIE, csrf_token
 from mailroom.web.pages import FOLDER, local_path
 from mailroom.workspace.service import Service
-from tests.web.conftest import Tokens, send
+from tests.web.conftest import LOCAL, Tokens, send
 
 HTML = {"Accept": "text/html"}
 PAGES = ["/", "/review", "/log", "/quality", "/models"]
@@ -332,3 +334,13 @@ def test_a_precision_that_no_answer_reaches_leaves_nothing_automatic(client: Tes
     answer = send(client)
     client.post("/v1/feedback", json={"prediction_id": answer["id"], "label": "late"})
     assert "No answer may be automatic" in client.get("/quality", params={"precision": "60"}).text
+
+
+def test_what_nobody_came_to_goes_to_others_when_the_service_ends(service: Service) -> None:
+    with TestClient(make_app(service, loopback_only=True), base_url=LOCAL) as client:
+        for number in range(3):
+            send(client, number, f"Lost parcel {number * 7919}")
+        client.get("/review")
+        draws = ReviewDraws(service.workspace.database)
+        assert sum(draws.taken_by().values()) > 0
+    assert draws.taken_by() == {}
