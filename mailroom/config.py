@@ -111,6 +111,15 @@ class LearningSettings:
     )
     silver_pool_emails: int = setting(50_000, "Newest unlabelled emails that are looked through.", 0)
     hard_negatives: int = setting(8, "Wrong labels that an example is contrasted with at most.", 0, 100)
+    min_new_gold: int = setting(
+        20, "Newly labelled emails without which `learn` leaves things as they are.", 1
+    )
+    budget_minutes: int = setting(60, "Minutes that one cycle may work, unless `--budget` says.", 1)
+    train_from_gold: int = setting(
+        300,
+        "Gold to train on from which encoders are fine-tuned; with less, label vectors learn alone.",
+        1,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,10 +102,12 @@ class Classifier:
         provenance: Provenance,
         cross_encoder: Scorer | None = None,
         shared_reader: SharedReader | None = None,
+        temperature_factor: float = 1.0,
     ) -> None:
         """`label_vectors` (n, d) stand in the order of `labels`.
 
         `shared_reader` is the cross-encoder again where its reading of an email gives the encoder's vector.
+        `temperature_factor` > 0 multiplies the temperature of the last stage: what calibration found.
         """
         self._encoder = encoder
         self._retriever = Retriever(label_vectors, settings.top_k)
@@ -114,6 +116,7 @@ class Classifier:
         self._provenance = provenance
         self._cross_encoder = cross_encoder
         self._shared_reader = shared_reader
+        self._temperature_factor = temperature_factor
 
     @property
     def decided_by(self) -> str:
@@ -180,11 +183,13 @@ class Classifier:
 
     def _decide(self, similarities: Vector, scores: Vector | None) -> Decision:
         if self._cross_encoder is None or scores is None:
-            return decide(similarities, RETRIEVAL_TEMPERATURE, self._settings)
+            alone = self._temperature_factor if self._cross_encoder is None else 1.0
+            return decide(similarities, RETRIEVAL_TEMPERATURE * alone, self._settings)
         count = len(scores)
         ranking = scores + np.float32(self._cross_encoder.similarity_weight) * similarities[:count]
         rest = softmax(similarities, RETRIEVAL_TEMPERATURE)[count:]
-        return decide(ranking, self._cross_encoder.temperature, self._settings, rest)
+        temperature = self._cross_encoder.temperature * self._temperature_factor
+        return decide(ranking, temperature, self._settings, rest)
 
     def _candidates(
         self,

@@ -58,3 +58,44 @@ class MailProgress:
     ) -> None:
         if not self._bar.disable:
             self._bar.stop()
+
+
+class StepProgress:
+    """The step that is under way, how far it is, and the time it will take; a line a step in a log file."""
+
+    def __init__(self, console: "Console") -> None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self._console = console
+        self._step = ""
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
+            console=console,
+            transient=True,
+            redirect_stdout=False,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=1.0, left="")
+
+    def tell(self, step: str, done: float, seconds_left: float) -> None:
+        """Show a step, the share of it that is done (0…1), and the seconds left of it (0 where unknown)."""
+        if step != self._step:
+            self._step = step
+            self._bar.reset(self._task, description=step)
+            if self._bar.disable:
+                print(f"mailroom: {step}", file=sys.stderr, flush=True)
+        left = f"{seconds_left / 60:.0f} min left" if seconds_left >= 60 else f"{seconds_left:.0f} s left"
+        self._bar.update(self._task, completed=done, left=left if seconds_left else "")
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._bar.disable:
+            self._bar.stop()

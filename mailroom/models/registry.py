@@ -59,6 +59,7 @@ class Manifest:
     `base_models` and `precision` are keyed by encoder folder, `parity` too (figures of the int8 gate);
     `metrics` and `trained_from` are whatever the maker of the version wants to remember. `shared_reading`
     says by precision whether the cross-encoder's reading of an email may stand for the bi-encoder's.
+    `calibration` has `temperature_factor`, by which the temperature of the last stage is multiplied.
     """
 
     created_at: str
@@ -69,6 +70,7 @@ class Manifest:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     trained_from: Mapping[str, Any] = field(default_factory=dict)
     shared_reading: Mapping[str, bool] = field(default_factory=dict)
+    calibration: Mapping[str, float] = field(default_factory=dict)
     mailroom: str = __version__
     files: Mapping[str, FileEntry] = field(default_factory=dict)
 
@@ -110,6 +112,16 @@ class ModelVersion:
             return None
         _check_file(self.directory, PROTOTYPES_NAME, self.manifest.files)
         return load_prototypes(self.directory / PROTOTYPES_NAME)
+
+    @property
+    def prototypes_path(self) -> Path | None:
+        """The file of what labels learned from examples, or None where this version has seen none."""
+        return self.directory / PROTOTYPES_NAME if PROTOTYPES_NAME in self.manifest.files else None
+
+    @property
+    def temperature_factor(self) -> float:
+        """What the temperature of the deciding stage is multiplied by; 1 before any calibration."""
+        return float(self.manifest.calibration.get("temperature_factor", 1.0))
 
     def precision_of(self, encoder: str) -> Precision:
         """The precision that the manifest chose for an encoder folder."""

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+from mailroom.classify.label_vectors import encode_labels
 from mailroom.classify.wordings import wordings
 from mailroom.config import find_workspace
 from mailroom.errors import ConfigError
 from mailroom.taxonomy import Problem, Taxonomy, check, find_indistinguishable, load_taxonomy
-from mailroom.workspace.workspace import Workspace, encode_labels
+from mailroom.workspace.workspace import Workspace
 
 # The cosine of two labels above which no email tells them apart. On five public label trees two pairs are
 # above it: meeting_schedule beside schedule_meeting, and an issue under a product's old and new name.

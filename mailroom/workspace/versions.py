@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mailroom.cycle.promote import prunable
 from mailroom.errors import ModelError
 from mailroom.models.archive import export_version, import_version
 from mailroom.models.registry import ModelVersion, list_versions, load_version
-from mailroom.models.retention import prunable_versions, remove_version, size_bytes
+from mailroom.models.retention import remove_version, size_bytes
 from mailroom.store.promotions import Promotion, before_current
 from mailroom.workspace.workspace import MODELS, Workspace
 
@@ -143,10 +144,7 @@ class Versions:
         Never the current one, its parent, or the one that a rollback restores.
         """
         keep = self._workspace.settings.models.keep_versions if keep is None else keep
-        history = self._workspace.promotions.history()
-        in_use = {history[-1].version} if history else set()
-        previous = before_current(history)
-        return [version for version in prunable_versions(self.directory, keep, in_use) if version != previous]
+        return prunable(self.directory, self._workspace.promotions.history(), keep)
 
     def prune(self, keep: int | None = None) -> list[str]:
         """Remove what `prunable` names."""

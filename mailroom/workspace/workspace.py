@@ -3,15 +3,14 @@
 Everything is opened when it is first needed, so that a command pays for what it uses alone.
 """
 
-import hashlib
 import os
-from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from mailroom.classify.wordings import competitor_text, wordings
+from mailroom.classify.label_vectors import text_vectors
+from mailroom.classify.wordings import competitor_text
 from mailroom.config import CONFIG_NAME, Settings, load_settings
 from mailroom.errors import ConfigError, ModelError
 from mailroom.models.registry import BI_ENCODER, CROSS_ENCODER, ModelVersion, load_version
@@ -30,9 +29,6 @@ if TYPE_CHECKING:
     from mailroom.models.bi_encoder import BiEncoder
     from mailroom.workspace.classification import ClassificationRun
     from mailroom.workspace.evaluation import GoldRun
-
-# A label's groups of texts, as `wordings` gives them.
-Wordings = tuple[tuple[str, ...], ...]
 
 MODELS = "models"
 
@@ -155,6 +151,7 @@ class Workspace:
             provenance,
             reranker,
             reranker if shared and isinstance(reranker, OnePassCrossEncoder) else None,
+            temperature_factor=self.version.temperature_factor,
         )
 
     def label_vectors(self, encoder: "BiEncoder") -> "NDArray[np.float32]":
@@ -162,14 +159,7 @@ class Workspace:
 
         The texts' vectors are computed once a model version × wording of the labels.
         """
-        from mailroom.models.label_vectors import load_label_vectors, save_label_vectors
-
-        labels = [wordings(label, self.taxonomy) for label in self.taxonomy.assignable]
-        key = _wordings_key(labels)
-        vectors = load_label_vectors(self.version, key, self.precision())
-        if vectors is None:
-            vectors = encode_labels(encoder, labels)
-            save_label_vectors(self.version, key, vectors, self.precision())
+        vectors = text_vectors(self.version, encoder, self.taxonomy, self.precision())
         prototypes = self.version.load_prototypes()
         if prototypes is None:
             return vectors
@@ -201,32 +191,3 @@ def _usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def encode_labels(
-    encoder: "BiEncoder", labels: Sequence[Wordings], advance: Callable[[int], None] | None = None
-) -> "NDArray[np.float32]":
-    """One unit vector a label (labels, d): the mean of its groups of wordings, each the mean of its texts."""
-    import numpy as np
-
-    from mailroom.classify.retrieve import mean_directions
-
-    groups = np.empty((sum(map(len, labels)), encoder.dimension), dtype=np.float32)
-    row = 0
-    for done, label in enumerate(labels, start=1):
-        for texts in label:
-            groups[row] = mean_directions(encoder.encode_passages(texts), [len(texts)])[0]
-            row += 1
-        if advance is not None:
-            advance(done)
-    return mean_directions(groups, [len(label) for label in labels])
-
-
-def _wordings_key(labels: Sequence[Wordings]) -> str:
-    """A key that changes with any text a label vector was made of."""
-    digest = hashlib.sha256()
-    for label in labels:
-        for texts in label:
-            digest.update("\0".join(texts).encode("utf-8", "surrogatepass") + b"\1")
-        digest.update(b"\2")
-    return digest.hexdigest()[:16]

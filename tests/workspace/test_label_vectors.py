@@ -27,7 +27,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     (tmp_path / "taxonomy.json").write_text('{"labels": [{"id": "a"}, {"id": "b"}]}')
     found = Workspace(tmp_path, Settings())
     found.__dict__["taxonomy"] = load_taxonomy(tmp_path / "taxonomy.json")
-    monkeypatch.setattr("mailroom.models.label_vectors.load_label_vectors", lambda *_: TEXTS.copy())
+    monkeypatch.setattr("mailroom.classify.label_vectors.load_label_vectors", lambda *_: TEXTS.copy())
     return found
 
 

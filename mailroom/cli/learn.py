@@ -1,0 +1,83 @@
+"""`mailroom learn`: one turn of the learning loop."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mailroom.cli.context import AsJson, Context, say, stderr_console, to_json_line
+
+if TYPE_CHECKING:
+    from mailroom.cycle.outcome import Outcome
+
+# Learned, and not promoted: neither a success nor a failure of the run.
+REFUSED = 3
+
+
+def learn(
+    context: typer.Context,
+    budget: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Such as 30m or 2h; else the setting `learning.budget_minutes`."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be used, and stop.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Learn though little was labelled since the last time.")
+    ] = False,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="For whatever is drawn.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Learn from what people said, and promote what was learned if it is no worse than what answers now.
+
+    A cycle whose process was killed goes on where it stopped. Exit codes: 0 promoted, or nothing to learn
+    yet; 3 learned, but the gate refused it and the model that answers stays; 1 a failure, after which it
+    stays too.
+
+    Example:  mailroom learn --budget 30m
+    """
+    from mailroom.cli.progress import StepProgress
+    from mailroom.cycle.budget import parse_duration
+    from mailroom.cycle.run import Options
+    from mailroom.workspace.learning import learn_workspace, preview_workspace
+    from mailroom.workspace.user import current_user
+
+    settings: Context = context.obj
+    console = stderr_console()
+    budget_s = parse_duration(budget) if budget is not None else None
+    if dry_run:
+        with settings.open_workspace(read_only=True) as workspace, StepProgress(console) as progress:
+            record = preview_workspace(workspace, seed, progress.tell)
+        typer.echo(to_json_line(record) if as_json else _preview(record))
+        return
+    with settings.open_workspace() as workspace:
+        minutes = workspace.settings.learning.budget_minutes
+        options = Options(current_user(), budget_s if budget_s is not None else minutes * 60, seed, force)
+        with StepProgress(console) as progress:
+            outcome = learn_workspace(workspace, options, progress.tell)
+    typer.echo(to_json_line(outcome.to_dict()) if as_json else outcome.summary)
+    if not as_json:
+        _say_more(outcome)
+    if outcome.refused:
+        raise typer.Exit(REFUSED)
+
+
+def _say_more(outcome: "Outcome") -> None:
+    from mailroom.cycle.budget import duration_words
+
+    console = stderr_console()
+    say(console, f"took {duration_words(outcome.seconds)}; report: {outcome.folder}")
+    if outcome.promoted:
+        say(console, "`mailroom models rollback` takes it back")
+    elif outcome.refused:
+        say(console, f"{outcome.champion} goes on answering; more reviewed mail is what helps most")
+
+
+def _preview(record: dict[str, Any]) -> str:
+    gold, silver = record["gold"], record["silver"]
+    verdict = "would learn" if record["would_learn"] else "would wait for more"
+    encoders = "label vectors and encoders" if record["would_train"] else "label vectors alone"
+    return (
+        f"{record['new_gold']:,} newly labelled emails: {verdict}\n"
+        f"to train on: {gold['train']:,} gold and {silver['taken']:,} silver ({encoders})\n"
+        f"to choose by: {gold['validation']:,}, to judge by: {gold['evaluation']:,}; "
+        f"set aside: {len(gold['set_aside']):,} (`mailroom curate --dry-run` says more)"
+    )

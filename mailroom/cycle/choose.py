@@ -1,0 +1,60 @@
+"""Several ways to answer, and held-back gold → the one that is worth judging, and how sure it may sound."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from mailroom.cycle.setup import Setup
+from mailroom.evaluate.answers import Answer
+from mailroom.evaluate.calibration import temperature_factor
+from mailroom.evaluate.gate import KINDS, top_1
+
+# With fewer emails a fitted temperature says more about them than about the model.
+_LEAST_TO_CALIBRATE = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A way to answer, and what it did on the emails that choose: top-1 and Recall@5, 0…1."""
+
+    setup: Setup
+    emails: int
+    top_1: float
+    recall_at_5: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as JSON-ready values."""
+        return asdict(self)
+
+
+def tried(setup: Setup, answers: Sequence[Answer]) -> Tried:
+    """The figures of one way to answer."""
+    hits = sum(answer.truth in answer.ranked[:5] for answer in answers)
+    return Tried(setup, len(answers), top_1(answers), hits / max(1, len(answers)))
+
+
+def best_of(found: Sequence[Tried], simplest_first: Sequence[str]) -> Tried:
+    """The highest top-1; of equals the kind that costs least to serve, then the one named first."""
+    return max(
+        found,
+        key=lambda one: (
+            one.top_1,
+            -KINDS.index(one.setup.kind),
+            -simplest_first.index(one.setup.name),
+        ),
+    )
+
+
+def calibrated_factor(answers: Sequence[Answer], before: float = 1.0) -> float:
+    """What the setup's temperature should be multiplied by; `before` where there is too little to tell.
+
+    `answers` were given under a factor of `before`.
+    """
+    if len(answers) < _LEAST_TO_CALIBRATE:
+        return before
+    return before * temperature_factor(answers)
+
+
+def figures(found: Mapping[str, Sequence[Answer]]) -> dict[str, float]:
+    """Top-1 of every named way to answer."""
+    return {name: round(top_1(answers), 6) for name, answers in found.items()}

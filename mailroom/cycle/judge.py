@@ -1,0 +1,175 @@
+"""Champion and what a cycle learned → the way of answering that is worth promoting, and the gate's word.
+
+Validation gold chooses among the ways to answer and calibrates; evaluation gold alone decides on promotion.
+Where there is little of either, label vectors are judged on emails that they learned from, each fold by what
+the others taught, and only on such as the champion never learned.
+"""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mailroom.cycle.choose import Tried, best_of, calibrated_factor, tried
+from mailroom.cycle.desk import Desk
+from mailroom.cycle.label_learning import cross_fitted_answers
+from mailroom.cycle.setup import Advance, Answering, Setup
+from mailroom.evaluate.answers import Answer
+from mailroom.evaluate.baseline import logistic_regression_answers
+from mailroom.evaluate.calibration import Calibration, calibrate, recalibrated
+from mailroom.evaluate.gate import Contender, Parity, Verdict, judge, top_1
+from mailroom.records import Example
+
+# From so many held-back emails on they choose and judge alone; below, cross-fitted answers stand beside.
+ENOUGH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A cycle's examples; `fresh` are ids of training gold that the champion never learned."""
+
+    train: tuple[Example, ...]
+    validation: tuple[Example, ...]
+    evaluation: tuple[Example, ...]
+    fresh: frozenset[str]
+
+    @property
+    def gold(self) -> tuple[Example, ...]:
+        """What people labelled, of the training part."""
+        return tuple(example for example in self.train if example.grade == "gold")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The way of answering that validation chose, calibrated, and what all of them did."""
+
+    setup: Setup
+    tried: tuple[Tried, ...]
+    on: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as JSON-ready values."""
+        return {
+            "setup": self.setup.to_dict(),
+            "tried": [one.to_dict() for one in self.tried],
+            "on": self.on,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The gate's verdict on `setup`, and the answers that it rests on."""
+
+    setup: Setup
+    verdict: Verdict
+    champion: tuple[Answer, ...]
+    challenger: tuple[Answer, ...]
+    calibration: Calibration
+    rivals: Mapping[str, float]
+
+
+class Judge:
+    """Lets setups answer the parts of one cycle."""
+
+    def __init__(self, desk: Desk, answering: Answering, parts: Parts, seed: int) -> None:
+        self._desk, self._answering, self._parts, self._seed = desk, answering, parts, seed
+        self._cross_fitted: dict[str, list[Answer]] = {}
+
+    def choose(self, setups: Sequence[Setup], advance: Advance | None = None) -> Choice:
+        """The best of `setups`, the simplest first, on validation gold.
+
+        Where that is little, those that only learned label vectors are tried by cross-fitting, and others are
+        left out.
+        """
+        validation = self._parts.validation
+        if len(validation) >= ENOUGH or not any(_is_cheap(setup, self._desk) for setup in setups):
+            answered = {setup.name: self._answering.answers(setup, validation, advance) for setup in setups}
+            considered, on = list(setups), "validation"
+        else:
+            considered, on = [setup for setup in setups if _is_cheap(setup, self._desk)], "cross-fitted"
+            answered = {
+                setup.name: [
+                    *self._answering.answers(setup, validation, advance),
+                    *self._cross_fit(setup),
+                ]
+                for setup in considered
+            }
+        found = [tried(setup, answered[setup.name]) for setup in considered]
+        best = best_of(found, [setup.name for setup in considered]).setup
+        factor = calibrated_factor(answered[best.name])
+        return Choice(replace(best, temperature_factor=factor), tuple(found), on)
+
+    def judge(
+        self,
+        champion: Setup,
+        challenger: Setup,
+        parity: Mapping[str, Parity],
+        advance: Advance | None = None,
+    ) -> Judgement:
+        """Hold the challenger to the champion on evaluation gold."""
+        judging = list(self._parts.evaluation)
+        extra: list[Answer] = []
+        if len(judging) < ENOUGH and _is_cheap(challenger, self._desk):
+            extra = [a for a in self._cross_fit(challenger) if a.email_id in self._parts.fresh]
+        ids = {answer.email_id for answer in extra}
+        asked = [*judging, *(example for example in self._parts.gold if example.email_id in ids)]
+        before = self._answering.answers(champion, asked, advance)
+        contenders, rivals = self._contenders(challenger, judging, extra, advance)
+        verdict = judge(before, contenders, parity, self._desk.are_siblings, self._desk.settings.gate)
+        chosen = next(one for one in contenders if one.kind == verdict.chosen)
+        setup = challenger if chosen.kind == challenger.kind else challenger.without_cross_encoder()
+        answers = tuple(chosen.answers)
+        return Judgement(setup, verdict, tuple(before), answers, calibrate(answers or before), rivals)
+
+    def _contenders(
+        self, challenger: Setup, judging: Sequence[Example], extra: Sequence[Answer], advance: Advance | None
+    ) -> tuple[list[Contender], dict[str, float]]:
+        """The challenger, and retrieval alone beside two stages; two stages that lose to a rival are out."""
+        own = [*self._answering.answers(challenger, judging, advance), *extra]
+        contenders = [Contender(challenger.kind, own)]
+        rivals = {challenger.name: top_1(own)}
+        regression = self._regression(challenger, judging)
+        if regression is not None:
+            rivals["logistic_regression"] = top_1(regression)
+        if challenger.kind == "two_stage":
+            alone = self._answering.answers(challenger.without_cross_encoder(), judging, advance)
+            rivals["retrieval_alone"] = top_1(alone)
+            beaten = regression is not None and top_1(regression) >= top_1(own)
+            retrieval = Contender("retrieval", alone)
+            contenders = [retrieval] if beaten else [retrieval, *contenders]
+        return contenders, {name: round(value, 6) for name, value in rivals.items()}
+
+    def _regression(self, setup: Setup, judging: Sequence[Example]) -> list[Answer] | None:
+        """A logistic regression on the same embeddings; None where there is nothing to fit or to judge."""
+        gold = self._parts.gold
+        if len({example.label for example in gold}) < 2 or not judging:
+            return None
+        embeddings = self._answering.embeddings(setup)
+        fitted = embeddings.unit([example.text for example in gold])
+        asked = embeddings.unit([example.text for example in judging])
+        truths = [(example.email_id, example.label) for example in judging]
+        with warnings.catch_warnings():
+            # Few emails for many labels is how a workspace starts, and nothing to warn of.
+            warnings.filterwarnings("ignore", module="sklearn")
+            return logistic_regression_answers((fitted, [example.label for example in gold]), (asked, truths))
+
+    def _cross_fit(self, setup: Setup) -> list[Answer]:
+        """Cross-fitted answers to the training gold under the setup's temperature."""
+        if setup.name not in self._cross_fitted:
+            train = self._parts.train if setup.uses_silver else self._parts.gold
+            texts = self._answering.text_vectors(setup)
+            vectors = self._answering.embeddings(setup).unit([example.text for example in train])
+            self._cross_fitted[setup.name] = cross_fitted_answers(
+                self._desk.label_ids,
+                texts,
+                train,
+                vectors,
+                self._desk.settings.classify.top_k,
+                self._seed,
+            )
+        return recalibrated(self._cross_fitted[setup.name], setup.temperature_factor)
+
+
+def _is_cheap(setup: Setup, desk: Desk) -> bool:
+    """Whether the setup differs from the champion in learned label vectors alone, and decides by them."""
+    return setup.kind == "retrieval" and setup.bi_encoder.startswith(str(desk.champion.directory))

@@ -1,0 +1,105 @@
+"""Examples → label vectors that learned from them: the cheap half of a cycle, seconds instead of hours.
+
+Also answers emails that were learned from as if they had not been: each fold by what the others taught. So
+a workspace with 30 labelled emails has something to judge by, long before a part of its own is large enough.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mailroom.classify.classifier import RETRIEVAL_TEMPERATURE
+from mailroom.classify.decide import softmax
+from mailroom.curate.near_duplicates import find_near_duplicates
+from mailroom.evaluate.answers import Answer
+from mailroom.models.prototypes import LabelledVectors, Prototypes, fit_prototypes
+from mailroom.records import Example
+
+Vectors = NDArray[np.float32]
+
+FOLDS = 5
+
+
+def labelled_vectors(
+    examples: Sequence[Example], vectors: Vectors, place: Mapping[str, int]
+) -> LabelledVectors:
+    """Examples and their vectors (n, d) as the label vectors learn them."""
+    return LabelledVectors(
+        vectors,
+        np.array([place[example.label] for example in examples], dtype=np.intp),
+        np.array([example.weight for example in examples], dtype=np.float32),
+    )
+
+
+def learn_labels(
+    labels: Sequence[str], texts: Vectors, examples: Sequence[Example], vectors: Vectors, out: Path, seed: int
+) -> Prototypes:
+    """Learn label vectors and write them to `out`; `texts` (labels, d) are the labels' own vectors."""
+    place = {label: row for row, label in enumerate(labels)}
+    learned = fit_prototypes(labels, texts, labelled_vectors(examples, vectors, place), seed=seed)
+    fresh = out.with_suffix(".writing")
+    learned.save(fresh)
+    fresh.replace(out)
+    return learned
+
+
+def cross_fitted_answers(
+    labels: Sequence[str],
+    texts: Vectors,
+    examples: Sequence[Example],
+    vectors: Vectors,
+    top_k: int,
+    seed: int,
+    temperature: float = RETRIEVAL_TEMPERATURE,
+) -> list[Answer]:
+    """How label vectors answer each gold example of `examples` when they learned from the other folds alone.
+
+    Near-duplicates and mails of one thread share a fold. Silver is learned from and never judged by.
+    """
+    place = {label: row for row, label in enumerate(labels)}
+    known = labelled_vectors(examples, vectors, place)
+    gold = np.array([example.grade == "gold" for example in examples])
+    folds = np.where(gold, _folds(examples, seed), -1)
+    answers: list[Answer] = []
+    order: list[int] = []
+    for fold in range(FOLDS):
+        held_back = np.flatnonzero(folds == fold)
+        if not len(held_back) or not (folds != fold).any():
+            continue
+        learned = fit_prototypes(labels, texts, known.part(folds != fold), seed=seed)
+        nearest = learned.label_vectors(labels, texts)
+        answers += [
+            _answer(examples[row], labels, nearest @ vectors[row], top_k, temperature)
+            for row in held_back.tolist()
+        ]
+        order += held_back.tolist()
+    return [answers[position] for position in np.argsort(order, kind="stable").tolist()]
+
+
+def _folds(examples: Sequence[Example], seed: int) -> NDArray[np.intp]:
+    groups = find_near_duplicates([example.text for example in examples]).groups().tolist()
+    thread_group: dict[str, int] = {}
+    joined = [
+        thread_group.setdefault(example.thread, group) if example.thread else group
+        for example, group in zip(examples, groups, strict=True)
+    ]
+    distinct = np.unique(joined)
+    drawn = np.random.default_rng(seed).permutation(len(distinct)) % FOLDS
+    result: NDArray[np.intp] = drawn[np.searchsorted(distinct, joined)].astype(np.intp)
+    return result
+
+
+def _answer(
+    example: Example, labels: Sequence[str], similarities: Vectors, top_k: int, temperature: float
+) -> Answer:
+    best = np.argsort(-similarities, kind="stable")[:top_k]
+    ranked = similarities[best]
+    return Answer(
+        example.email_id,
+        example.label,
+        tuple(labels[row] for row in best.tolist()),
+        tuple(softmax(ranked, temperature).tolist()),
+        tuple(ranked.tolist()),
+    )

@@ -1,0 +1,115 @@
+"""A setup that passed the gate → a published version that answers from now on; pruning of old ones."""
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mailroom.cycle.desk import Desk
+from mailroom.cycle.setup import Setup
+from mailroom.errors import ModelError
+from mailroom.models.prototypes import PROTOTYPES_NAME
+from mailroom.models.registry import (
+    BI_ENCODER,
+    CROSS_ENCODER,
+    ModelVersion,
+    draft_version,
+    list_versions,
+    load_version,
+    make_manifest,
+    publish_version,
+)
+from mailroom.models.retention import prunable_versions, remove_version
+from mailroom.store.promotions import Promotion, PromotionLog, before_current
+
+
+def publish(
+    desk: Desk,
+    setup: Setup,
+    parity: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    trained_from: Mapping[str, Any],
+) -> ModelVersion:
+    """Make a version of the setup, a child of the champion; one that the same cycle made before is taken.
+
+    `trained_from` holds `cycle`. Files that the champion has as well are linked, not copied.
+    """
+    made = _made_by(desk.models, trained_from["cycle"])
+    if made is not None:
+        return made
+    champion = desk.champion.manifest
+    precision: dict[str, str] = {BI_ENCODER: setup.bi_precision}
+    names = {BI_ENCODER: champion.base_models.get(BI_ENCODER, "")}
+    with draft_version(desk.models) as draft:
+        _place(Path(setup.bi_encoder), draft / BI_ENCODER)
+        if setup.cross_encoder is not None:
+            _place(Path(setup.cross_encoder), draft / CROSS_ENCODER)
+            precision[CROSS_ENCODER] = setup.cross_precision or "fp32"
+            names[CROSS_ENCODER] = champion.base_models.get(CROSS_ENCODER, names[BI_ENCODER])
+        if setup.prototypes is not None:
+            shutil.copyfile(setup.prototypes, draft / PROTOTYPES_NAME)
+        manifest = make_manifest(
+            names,
+            precision,
+            desk.champion.id,
+            parity=dict(parity),
+            metrics=dict(metrics),
+            trained_from=dict(trained_from),
+        )
+        manifest = replace(manifest, calibration={"temperature_factor": setup.temperature_factor})
+        return publish_version(draft, manifest)
+
+
+def promote(log: PromotionLog, version: str, champion: str, by: str, reason: str) -> None:
+    """Let the version answer in the champion's place; once is enough.
+
+    PromotionRefused where another version has taken that place.
+    """
+    if log.current() != version:
+        log.promote(version, by, reason, instead_of=champion)
+
+
+def prunable(models: Path, history: Sequence[Promotion], keep: int) -> list[str]:
+    """Old versions beyond the newest `keep` that may go, oldest first; 0 keeps all.
+
+    Never the current one, its parent, or the one that a rollback restores.
+    """
+    in_use = {history[-1].version} if history else set()
+    previous = before_current(history)
+    return [version for version in prunable_versions(models, keep, in_use) if version != previous]
+
+
+def prune(models: Path, history: Sequence[Promotion], keep: int) -> list[str]:
+    """Remove what `prunable` names."""
+    removed = prunable(models, history, keep)
+    for version in removed:
+        remove_version(models, version)
+    return removed
+
+
+def _made_by(models: Path, cycle: str) -> ModelVersion | None:
+    for name in reversed(list_versions(models)):
+        try:
+            version = load_version(models / name)
+        except ModelError:
+            continue  # somebody else's damaged version is no obstacle
+        if version.manifest.trained_from.get("cycle") == cycle:
+            return version
+    return None
+
+
+def _place(source: Path, target: Path) -> None:
+    """The folder again: by links where the disk has them, so that an unchanged encoder costs nothing."""
+    try:
+        shutil.copytree(source, target, copy_function=_link_or_copy)
+    except (OSError, shutil.Error) as exc:
+        raise ModelError(f"{source}: cannot be copied to {target}: {exc}") from exc
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

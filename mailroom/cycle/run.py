@@ -1,0 +1,349 @@
+"""One turn of the learning loop: curate → learn label vectors → train → choose → judge → promote.
+
+Each step's result is kept in the store, and what it made in `cycles/<id>/`: a cycle whose process was killed
+goes on where it stopped. Only one runs at a time. The champion answers throughout; it is replaced by one
+insert at the very end, or not at all.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mailroom.cycle.budget import Budget, duration_words
+from mailroom.cycle.desk import CycleFolder, Desk
+from mailroom.cycle.judge import Judge, Judgement, Parts
+from mailroom.cycle.label_learning import learn_labels
+from mailroom.cycle.novelty import (
+    CURATED,
+    FAILED,
+    NOTHING_NEW,
+    PROMOTED,
+    REFUSED,
+    STALE,
+    count_new,
+    known_labels,
+    last_learned,
+)
+from mailroom.cycle.outcome import Outcome
+from mailroom.cycle.promote import promote, prune, publish
+from mailroom.cycle.report import write_report
+from mailroom.cycle.setup import Answering, Setup, champion_setup
+from mailroom.cycle.steps import Tell, advance_with, curate, kept_parts, reranked, summary_line
+from mailroom.cycle.training import TRAINED, train_bi_encoder_step
+from mailroom.errors import CycleBusyError, MailroomError, PromotionRefused, StoreError
+from mailroom.evaluate.gate import Parity
+from mailroom.models.prototypes import PROTOTYPES_NAME
+from mailroom.models.registry import BI_ENCODER, CROSS_ENCODER, load_version
+from mailroom.records import Example
+from mailroom.store.cycles import Cycle, CycleLog
+from mailroom.store.examples import ExampleReader
+from mailroom.store.promotions import PromotionLog
+from mailroom.store.snapshots import Snapshots
+
+LABELS_GOLD, LABELS_ALL = "label_vectors", "label_vectors_with_silver"
+# Training starts only if so much of the budget is left for it.
+_LEAST_TRAINING_S = 30.0
+# What export and its checks take, beside reading the emails that judge.
+_EXPORT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How one cycle is run: who asked for it, how long it may work, and whether little news is enough."""
+
+    by: str
+    budget_s: float
+    seed: int = 0
+    force: bool = False
+
+
+def preview(desk: Desk, work: Path, cycles: Path, seed: int, tell: Tell) -> dict[str, Any]:
+    """What a cycle would use now; nothing is written but in `work`."""
+    reader, snapshots = ExampleReader(desk.database), Snapshots(desk.database)
+    known = known_labels(last_learned(CycleLog(desk.database)), snapshots, cycles)
+    new = count_new(reader.labelled(), known)
+    curated = curate(desk, Answering(desk, work), reader, seed, tell)
+    train = sum(example.grade == "gold" for example in curated.train)
+    needed = desk.settings.learning.train_from_gold
+    return {
+        "champion": desk.champion.id,
+        "new_gold": new,
+        "would_learn": new >= desk.settings.learning.min_new_gold,
+        "would_train": train >= needed and bool(curated.gold.validation),
+        **curated.to_dict(),
+    }
+
+
+def learn(desk: Desk, cycles: Path, options: Options, tell: Tell) -> Outcome:
+    """Run one cycle to its end, or go on with the one that a killed process left.
+
+    CycleBusyError while another process runs one; ModelError where training breaks down. Both leave the
+    champion as it is.
+    """
+    log = CycleLog(desk.database)
+    cycle = log.begin()
+    if cycle.takeovers and _is_stale(cycle, desk):
+        log.finish(cycle, STALE, "models or labels changed while it was interrupted; begun anew")
+        cycle = log.begin()
+    try:
+        with log.kept_alive(cycle):
+            return _Run(desk, log, cycle, cycles, options, tell).run()
+    except CycleBusyError:
+        raise
+    except MailroomError as exc:
+        if isinstance(exc, StoreError):
+            _release(log, cycle)
+        else:
+            log.finish(cycle, FAILED, str(exc))
+            CycleFolder(cycles / cycle.id).clear_work()
+        raise
+    except BaseException:
+        # An interrupt, a full disk: the next run goes on from here.
+        _release(log, cycle)
+        raise
+
+
+def _release(log: CycleLog, cycle: Cycle) -> None:
+    try:
+        log.release(cycle)
+    except StoreError:
+        return  # the error that led here is the one to hear of; the cycle's process will be found dead
+
+
+def _is_stale(cycle: Cycle, desk: Desk) -> bool:
+    """Whether what the cycle began with has been replaced since."""
+    begun = cycle.steps.get("begin")
+    if begun is None or cycle.model is not None:
+        return False
+    return (begun["champion"], begun["taxonomy"]) != (desk.champion.id, desk.taxonomy.revision)
+
+
+class _Run:
+    """One cycle in this process."""
+
+    def __init__(
+        self, desk: Desk, log: CycleLog, cycle: Cycle, cycles: Path, options: Options, tell: Tell
+    ) -> None:
+        self._desk, self._log, self._cycle = desk, log, cycle
+        self._cycles, self._options, self._tell = cycles, options, tell
+        self._folder = CycleFolder(cycles / cycle.id)
+        self._reader, self._snapshots = ExampleReader(desk.database), Snapshots(desk.database)
+        spent = sum(step.get("seconds", 0.0) for step in cycle.steps.values())
+        self._budget = Budget(options.budget_s, spent)
+        self._answering = Answering(desk, self._folder.work)
+        self._champion = champion_setup(desk)
+        self._resumed = bool(cycle.steps)
+
+    def run(self) -> Outcome:
+        """All steps that are not done yet."""
+        if self._cycle.model is not None:
+            # Published before a kill: what is left is one insert.
+            return self._promote(None)
+        begun = self._step("begin", self._begin)
+        least = self._desk.settings.learning.min_new_gold
+        if begun["new_gold"] < least and not self._options.force:
+            return self._nothing_new(begun["new_gold"], least)
+        curated = self._step("curate", self._curate)
+        if not curated["gold_train"]:
+            return self._nothing_new(0, 1)
+        parts = kept_parts(self._desk, self._cycle.id)
+        setups = [
+            Setup(**values) for values in self._step("label_vectors", lambda: self._labels(parts))["setups"]
+        ]
+        trained = self._step("bi_encoder", lambda: self._train(parts))
+        if "setup" in trained:
+            setups.append(Setup(**trained["setup"]))
+        judge = Judge(self._desk, self._answering, parts, self._options.seed)
+        chosen = self._step("choose", lambda: self._choose(judge, setups))
+        judgement = judge.judge(
+            self._champion,
+            Setup(**chosen["setup"]),
+            self._parity(trained, Setup(**chosen["setup"])),
+            self._advance("judging on evaluation gold"),
+        )
+        return self._promote(judgement)
+
+    # ── steps
+
+    def _begin(self) -> dict[str, Any]:
+        known = known_labels(last_learned(self._log), self._snapshots, self._cycles)
+        return {
+            "champion": self._desk.champion.id,
+            "taxonomy": self._desk.taxonomy.revision,
+            "new_gold": count_new(self._reader.labelled(), known),
+        }
+
+    def _curate(self) -> dict[str, Any]:
+        curated = curate(self._desk, self._answering, self._reader, self._options.seed, self._tell)
+        for part, examples in curated.parts().items():
+            self._snapshots.save(self._cycle, examples, part)
+        report = curated.to_dict()
+        self._folder.write_json(CURATED, report)
+        silver = sum(example.grade == "silver" for example in curated.train)
+        return {
+            "gold_train": len(curated.train) - silver,
+            "silver": silver,
+            "validation": len(curated.gold.validation),
+            "evaluation": len(curated.gold.evaluation),
+            "set_aside": len(curated.gold.set_aside),
+            "negatives": report["negatives"],
+        }
+
+    def _labels(self, parts: Parts) -> dict[str, Any]:
+        """Label vectors from gold, and where there is silver from both; with and without a cross-encoder."""
+        champion, started = self._champion, time.monotonic()
+        texts = self._answering.text_vectors(champion)
+        advance = self._advance("reading the examples")
+        vectors = self._answering.embeddings(champion).unit([one.text for one in parts.train], advance)
+        gold = [row for row, example in enumerate(parts.train) if example.grade == "gold"]
+        found = [self._label_setup(LABELS_GOLD, texts, parts.gold, vectors[gold], False)]
+        if len(gold) < len(parts.train):
+            found.append(self._label_setup(LABELS_ALL, texts, parts.train, vectors, True))
+        if champion.cross_encoder is not None:
+            found += [reranked(setup, champion) for setup in list(found)]
+        a_text = (time.monotonic() - started) / max(1, len(parts.train))
+        return {"setups": [setup.to_dict() for setup in found], "seconds_a_text": a_text}
+
+    def _label_setup(
+        self, name: str, texts: Any, examples: Sequence[Example], vectors: Any, uses_silver: bool
+    ) -> Setup:
+        path = self._folder.work / name / PROTOTYPES_NAME
+        path.parent.mkdir(exist_ok=True)
+        learn_labels(self._desk.label_ids, texts, examples, vectors, path, self._options.seed)
+        champion = self._champion
+        return Setup(name, champion.bi_encoder, champion.bi_precision, str(path), uses_silver=uses_silver)
+
+    def _train(self, parts: Parts) -> dict[str, Any]:
+        reason = self._why_not_train(parts)
+        if reason is not None:
+            return {"skipped": reason}
+        trained = train_bi_encoder_step(
+            self._desk,
+            self._folder.work,
+            self._champion,
+            parts.train,
+            parts.validation,
+            self._training_s(parts),
+            self._options.seed,
+            self._tell,
+        )
+        return {"setup": trained.setup.to_dict(), "parity": trained.parity, "figures": trained.figures}
+
+    def _why_not_train(self, parts: Parts) -> str | None:
+        needed = self._desk.settings.learning.train_from_gold
+        if len(parts.gold) < needed:
+            return f"{len(parts.gold)} gold examples to train on, {needed} are needed"
+        if not parts.validation:
+            return "no validation gold"
+        left = self._training_s(parts)
+        if left < _LEAST_TRAINING_S:
+            return f"{duration_words(left)} of the budget would be left for it"
+        return None
+
+    def _training_s(self, parts: Parts) -> float:
+        """What the budget leaves for training, once everything after it has had its time."""
+        a_text = self._cycle.steps["label_vectors"]["seconds_a_text"]
+        after = 3 * a_text * (len(parts.validation) + len(parts.evaluation) + len(parts.gold)) + _EXPORT_S
+        return self._budget.left_s() - float(after)
+
+    def _choose(self, judge: Judge, setups: Sequence[Setup]) -> dict[str, Any]:
+        return judge.choose(setups, self._advance("choosing on validation gold")).to_dict()
+
+    # ── the end
+
+    def _promote(self, judgement: Judgement | None) -> Outcome:
+        if judgement is not None:
+            report = write_report(self._folder, self._cycle, judgement, self._desk)
+            self._step("judge", lambda: report)
+            if not judgement.verdict.passed:
+                reasons = judgement.verdict.reasons
+                return self._end(REFUSED, "not promoted: " + "; ".join(reasons), reasons=reasons)
+            self._publish(judgement)
+        version = self._cycle.model
+        if version is None:
+            raise StoreError(f"expected cycle {self._cycle.id} to have made a version, found none")
+        figures = self._cycle.steps["judge"]["figures"]
+        summary = summary_line(version, figures)
+        champion = self._cycle.steps["begin"]["champion"]
+        log = PromotionLog(self._desk.database)
+        load_version(self._desk.models / version, verify=True)
+        try:
+            promote(log, version, champion, self._options.by, f"learned: {summary}")
+        except PromotionRefused as exc:
+            return self._end(REFUSED, f"not promoted: {exc}", reasons=(str(exc),))
+        prune(self._desk.models, log.history(), self._desk.settings.models.keep_versions)
+        return self._end(PROMOTED, summary, version=version)
+
+    def _publish(self, judgement: Judgement) -> None:
+        curated, figures = self._cycle.steps["curate"], self._cycle.steps["judge"]["figures"]
+        trained = self._cycle.steps["bi_encoder"]
+        parity = dict(self._desk.champion.manifest.parity)
+        if judgement.setup.name.startswith(TRAINED):
+            parity[BI_ENCODER] = trained["parity"]
+        if judgement.setup.cross_encoder is None:
+            parity.pop(CROSS_ENCODER, None)
+        version = publish(
+            self._desk,
+            judgement.setup,
+            parity,
+            figures["challenger"],
+            {
+                "cycle": self._cycle.id,
+                "setup": judgement.setup.name,
+                "seed": self._options.seed,
+                "taxonomy": self._desk.taxonomy.revision,
+                **{name: curated[name] for name in ("gold_train", "silver", "validation", "evaluation")},
+            },
+        )
+        self._cycle = self._log.save_step(self._cycle, "publish", {"version": version.id}, model=version.id)
+
+    def _nothing_new(self, found: int, needed: int) -> Outcome:
+        return self._end(
+            NOTHING_NEW, f"nothing to learn yet: {found} newly labelled emails, {needed} are needed"
+        )
+
+    def _end(
+        self, outcome: str, summary: str, version: str | None = None, reasons: tuple[str, ...] = ()
+    ) -> Outcome:
+        steps = self._cycle.steps
+        self._log.finish(self._cycle, outcome, summary)
+        self._folder.clear_work()
+        result = Outcome(
+            cycle=self._cycle.id,
+            outcome=outcome,
+            summary=summary,
+            champion=steps["begin"]["champion"],
+            version=version,
+            reasons=reasons,
+            figures=steps["judge"]["figures"] if "judge" in steps else {},
+            folder=str(self._folder.root),
+            seconds=round(self._budget.used_s(), 1),
+        )
+        self._folder.write_json("outcome.json", result.to_dict())
+        return result
+
+    # ── what the steps share
+
+    def _step(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """The kept result of a step, or its work, timed and then kept."""
+        kept = self._cycle.steps.get(name)
+        if kept is None:
+            self._tell(name.replace("_", " "), 0.0, 0.0)
+            started = time.monotonic()
+            kept = work()
+            kept = {**kept, "seconds": round(time.monotonic() - started, 3)}
+            self._cycle = self._log.save_step(self._cycle, name, kept)
+        result: dict[str, Any] = kept
+        return result
+
+    def _parity(self, trained: dict[str, Any], chosen: Setup) -> dict[str, Parity]:
+        """What the int8 gate says of the encoders that this cycle made."""
+        if not chosen.name.startswith(TRAINED):
+            return {}
+        before = self._desk.champion.precision_of(BI_ENCODER) == "int8"
+        return {BI_ENCODER: Parity(before, bool(trained["parity"]["passed"]))}
+
+    def _advance(self, step: str) -> Callable[[int, int], None]:
+        return advance_with(step, self._tell)

@@ -1,0 +1,152 @@
+"""A way to answer: encoder, what labels learned, perhaps a cross-encoder → a classifier, and answers."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mailroom.classify.classifier import Classifier, LabelEntry, Provenance
+from mailroom.classify.label_vectors import all_wordings, encode_labels, text_vectors
+from mailroom.classify.wordings import competitor_text
+from mailroom.cycle.desk import Desk
+from mailroom.cycle.embeddings import Embeddings
+from mailroom.evaluate.answers import Answer, answer_of
+from mailroom.evaluate.gate import Kind
+from mailroom.models.bi_encoder import BiEncoder
+from mailroom.models.cross_encoder import load_cross_encoder
+from mailroom.models.prototypes import load_prototypes
+from mailroom.models.registry import BI_ENCODER, CROSS_ENCODER
+from mailroom.models.runtime import Precision
+from mailroom.records import Email, Example
+
+Advance = Callable[[int, int], None]
+CHAMPION = "champion"
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """Folders and files of one way to answer, and the precision in which each encoder serves.
+
+    `temperature_factor` multiplies the temperature of whichever stage decides. A setup without
+    `cross_encoder` decides by retrieval. `uses_silver` says whether its labels learned from silver too.
+    """
+
+    name: str
+    bi_encoder: str
+    bi_precision: Precision
+    prototypes: str | None = None
+    cross_encoder: str | None = None
+    cross_precision: Precision | None = None
+    temperature_factor: float = 1.0
+    uses_silver: bool = False
+
+    @property
+    def kind(self) -> Kind:
+        """What decides, as the gate calls it."""
+        return "retrieval" if self.cross_encoder is None else "two_stage"
+
+    def without_cross_encoder(self) -> "Setup":
+        """The same, deciding by retrieval, at that stage's own temperature."""
+        return replace(self, cross_encoder=None, cross_precision=None, temperature_factor=1.0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as JSON-ready values, which `Setup(**values)` takes back."""
+        return asdict(self)
+
+
+def champion_setup(desk: Desk) -> Setup:
+    """What answers now."""
+    version = desk.champion
+    folder = version.directory
+    return Setup(
+        name=CHAMPION,
+        bi_encoder=str(folder / BI_ENCODER),
+        bi_precision=desk.precisions[BI_ENCODER],
+        prototypes=str(path) if (path := version.prototypes_path) is not None else None,
+        cross_encoder=str(folder / CROSS_ENCODER) if version.has_cross_encoder else None,
+        cross_precision=desk.precisions.get(CROSS_ENCODER),
+        temperature_factor=version.temperature_factor,
+    )
+
+
+class Answering:
+    """Opens setups and lets them answer; an encoder is loaded, and a text read by it, once."""
+
+    def __init__(self, desk: Desk, work: Path) -> None:
+        self._desk, self._work = desk, work
+        self._embeddings: dict[tuple[str, Precision], Embeddings] = {}
+        self._label_texts: dict[tuple[str, Precision], NDArray[np.float32]] = {}
+
+    def embeddings(self, setup: Setup) -> Embeddings:
+        """The emails' vectors by the setup's encoder."""
+        self._open(setup)
+        return self._embeddings[setup.bi_encoder, setup.bi_precision]
+
+    def text_vectors(self, setup: Setup) -> NDArray[np.float32]:
+        """Unit vectors (labels, d) of the labels' texts by the setup's encoder."""
+        self._open(setup)
+        return self._label_texts[setup.bi_encoder, setup.bi_precision]
+
+    def label_vectors(self, setup: Setup) -> NDArray[np.float32]:
+        """Vectors (labels, d) to retrieve by."""
+        texts = self.text_vectors(setup)
+        learned = load_prototypes(Path(setup.prototypes)) if setup.prototypes is not None else None
+        return texts if learned is None else learned.label_vectors(self._desk.label_ids, texts)
+
+    def classifier(self, setup: Setup) -> Classifier:
+        """The setup as a classifier, whose predictions name it as their model."""
+        taxonomy = self._desk.taxonomy
+        labels = [
+            LabelEntry(label.id, label.path, competitor_text(label, taxonomy))
+            for label in taxonomy.assignable
+        ]
+        cross_encoder = None
+        if setup.cross_encoder is not None:
+            cross_encoder = load_cross_encoder(Path(setup.cross_encoder), setup.cross_precision or "fp32")
+        name = self._desk.champion.id if setup.name == CHAMPION else setup.name
+        return Classifier(
+            self.embeddings(setup),
+            self.label_vectors(setup),
+            labels,
+            self._desk.settings.classify,
+            Provenance(name, taxonomy.revision),
+            cross_encoder,
+            temperature_factor=setup.temperature_factor,
+        )
+
+    def answers(
+        self, setup: Setup, examples: Sequence[Example], advance: Advance | None = None
+    ) -> list[Answer]:
+        """How the setup answers labelled emails, in their order."""
+        classify = self.classifier(setup).classify
+        emails = [Email(example.email_id, "", example.text) for example in examples]
+        found: list[Answer] = []
+        with ThreadPoolExecutor(self._desk.threads, thread_name_prefix="mailroom") as pool:
+            try:
+                for example, prediction in zip(examples, pool.map(classify, emails), strict=True):
+                    found.append(answer_of(example.email_id, example.label, prediction.candidates))
+                    if advance is not None:
+                        advance(len(found), len(examples))
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+        return found
+
+    def _open(self, setup: Setup) -> None:
+        key = (setup.bi_encoder, setup.bi_precision)
+        if key in self._embeddings:
+            return
+        directory = Path(setup.bi_encoder)
+        encoder = BiEncoder.load(directory, setup.bi_precision)
+        # A champion's folder and a challenger's are told apart by the folder above them.
+        folder = self._work / "vectors" / f"{directory.parent.name}.{directory.name}.{setup.bi_precision}"
+        self._embeddings[key] = Embeddings(encoder, folder, self._desk.threads)
+        champion = self._desk.champion
+        if directory.parent == champion.directory:
+            found = text_vectors(champion, encoder, self._desk.taxonomy, setup.bi_precision)
+        else:
+            found = encode_labels(encoder, all_wordings(self._desk.taxonomy))
+        self._label_texts[key] = found

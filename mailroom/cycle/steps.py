@@ -1,0 +1,72 @@
+"""Parts of a cycle's steps that need nothing of the cycle itself: progress, curation, kept examples."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from mailroom.cycle.aggregate import Curated, Model, aggregate
+from mailroom.cycle.desk import Desk
+from mailroom.cycle.judge import Parts
+from mailroom.cycle.setup import Answering, Setup, champion_setup
+from mailroom.store.cycles import CycleLog
+from mailroom.store.examples import ExampleReader
+from mailroom.store.snapshots import Snapshots
+
+# A step, the share of it that is done (0…1), and seconds that are left of it (0 where unknown).
+Tell = Callable[[str, float, float], None]
+
+
+def advance_with(step: str, tell: Tell) -> Callable[[int, int], None]:
+    """Counts of a step as progress with the time that is left."""
+    started = time.monotonic()
+
+    def advance(done: int, total: int) -> None:
+        left = (time.monotonic() - started) / max(1, done) * (total - done)
+        tell(step, done / max(1, total), left)
+
+    return advance
+
+
+def curate(desk: Desk, answering: Answering, reader: ExampleReader, seed: int, tell: Tell) -> Curated:
+    setup = champion_setup(desk)
+    model = Model(desk.champion.id, answering.classifier(setup), answering.label_vectors(setup), desk.threads)
+    advance = advance_with("answering unlabelled mail anew", tell)
+    return aggregate(reader, desk.taxonomy, model, desk.settings.learning, seed, advance)
+
+
+def reranked(setup: Setup, champion: Setup) -> Setup:
+    """The same labels, with the champion's cross-encoder behind them."""
+    return Setup(
+        f"{setup.name}+cross_encoder",
+        setup.bi_encoder,
+        setup.bi_precision,
+        setup.prototypes,
+        champion.cross_encoder,
+        champion.cross_precision,
+        uses_silver=setup.uses_silver,
+    )
+
+
+def summary_line(version: str, figures: dict[str, Any]) -> str:
+    before, after = figures["champion"], figures["challenger"]
+    return (
+        f"{version} promoted: top-1 {before['top_1']:.1%} → {after['top_1']:.1%}, Recall@5 "
+        f"{before['recall_at_5']:.1%} → {after['recall_at_5']:.1%} on {figures['emails']:,} gold emails"
+    )
+
+
+def kept_parts(desk: Desk, cycle_id: str) -> Parts:
+    """The examples of a cycle as they were kept; `fresh` is what the champion never learned."""
+    snapshots = Snapshots(desk.database)
+    parts = {part: tuple(snapshots.load(cycle_id, part)) for part in ("train", "validation", "evaluation")}
+    learned = _learned_by(desk, snapshots)
+    fresh = frozenset(one.email_id for one in parts["train"] if one.email_id not in learned)
+    return Parts(parts["train"], parts["validation"], parts["evaluation"], fresh)
+
+
+def _learned_by(desk: Desk, snapshots: Snapshots) -> set[str]:
+    """Emails that the champion was trained on, as far as its cycle is known here."""
+    cycle = desk.champion.manifest.trained_from.get("cycle")
+    if cycle is None or CycleLog(desk.database).get(cycle) is None:
+        return set()
+    return {example.email_id for example in snapshots.load(cycle, "train")}

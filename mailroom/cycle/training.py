@@ -1,0 +1,118 @@
+"""The champion's encoder and a cycle's examples → a fine-tuned encoder, exported and held to its int8 graph.
+
+Every step keeps what it made in the cycle's folder, and goes on from a checkpoint after a kill.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mailroom.cycle.desk import Desk
+from mailroom.cycle.setup import Setup
+from mailroom.models.bi_encoder import BiEncoder
+from mailroom.models.encoder_config import WEIGHTS_NAME
+from mailroom.models.parity import parity
+from mailroom.models.prototypes import PROTOTYPES_NAME
+from mailroom.models.registry import BI_ENCODER
+from mailroom.records import Example
+from mailroom.taxonomy import display_name
+
+if TYPE_CHECKING:
+    from mailroom.train.loop import Progress
+
+# What the parity gate reads: labels spread over the tree, and emails of the training part.
+_GATE_LABELS, _GATE_EMAILS = 300, 100
+TRAINED = "trained_bi_encoder"
+
+Report = Callable[[str, float, float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A trained and exported encoder: how it answers, the int8 gate's verdict, figures of its training."""
+
+    setup: Setup
+    parity: dict[str, Any]
+    figures: dict[str, Any]
+
+
+def train_bi_encoder_step(
+    desk: Desk,
+    work: Path,
+    champion: Setup,
+    train: Sequence[Example],
+    validation: Sequence[Example],
+    budget_s: float,
+    seed: int,
+    report: Report,
+) -> Trained:
+    """Fine-tune the champion's encoder within `budget_s`, export it, and compare its int8 graph with fp32.
+
+    ModelError where training breaks down.
+    """
+    from mailroom.models.export import export_bi_encoder
+    from mailroom.train.bi_encoder import train_bi_encoder
+    from mailroom.train.bi_encoder_settings import BiEncoderSettings, epochs_for
+    from mailroom.train.label_texts import label_texts
+
+    defaults = BiEncoderSettings()
+    settings = replace(
+        defaults,
+        training=replace(defaults.training, epochs=epochs_for(len(train)), seed=seed, threads=desk.threads),
+    )
+    result = train_bi_encoder(
+        Path(champion.bi_encoder) / WEIGHTS_NAME,
+        work / "bi_encoder_weights",
+        train,
+        validation,
+        label_texts(desk.taxonomy),
+        settings,
+        checkpoint_dir=work / "bi_encoder_checkpoint",
+        progress=lambda progress: report(*_told("training the bi-encoder", progress)),
+        budget_s=_fixed_budget(work / "bi_encoder_budget.json", budget_s),
+    )
+    prototypes = work / TRAINED / PROTOTYPES_NAME
+    target = work / TRAINED / BI_ENCODER
+    shutil.rmtree(work / TRAINED, ignore_errors=True)
+    prototypes.parent.mkdir()
+    result.prototypes.save(prototypes)
+    report("exporting the bi-encoder", 0, 0)
+    export_bi_encoder(result.directory, target)
+    verdict = _gate(desk, target, train)
+    setup = Setup(TRAINED, str(target), "int8" if verdict["passed"] else "fp32", str(prototypes))
+    figures = {
+        "steps": result.training.steps,
+        "stopped_early": result.training.stopped_early,
+        "start_top_1": result.start_top1,
+        "validation_top_1": result.top1,
+        "validation_recall_at_5": result.recall_at_5,
+    }
+    return Trained(setup, verdict, figures)
+
+
+def _gate(desk: Desk, directory: Path, train: Sequence[Example]) -> dict[str, Any]:
+    """int8 against fp32 on the labels' names and on the workspace's own mail."""
+    labels = desk.taxonomy.assignable
+    step = max(1, len(labels) // _GATE_LABELS)
+    names = [display_name(label, desk.taxonomy) for label in labels[::step][:_GATE_LABELS]]
+    stride = max(1, len(train) // _GATE_EMAILS)
+    texts = [example.text for example in train[::stride][:_GATE_EMAILS]]
+    fp32, int8 = (BiEncoder.load(directory, precision) for precision in ("fp32", "int8"))
+    return parity(fp32, int8, names, texts).to_dict()
+
+
+def _fixed_budget(path: Path, budget_s: float) -> float:
+    """The budget that the run was first given: a resumed one has used a part of it already."""
+    try:
+        return float(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        path.write_text(json.dumps(budget_s), encoding="utf-8")
+        return budget_s
+
+
+def _told(step: str, progress: "Progress") -> tuple[str, float, float]:
+    done = progress.step / max(1, progress.total_steps)
+    return step, done, progress.seconds_left

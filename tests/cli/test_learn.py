@@ -1,0 +1,44 @@
+"""`mailroom learn` as people and timers call it."""
+
+import json
+from pathlib import Path
+
+from tests.cli.conftest import Run
+from tests.cycle.conftest import made_workspace, workspace  # noqa: F401
+from tests.cycle.desk import say, set_settings
+
+
+def test_learn_promotes_and_says_so_in_one_line(run: Run, workspace: Path) -> None:  # noqa: F811
+    say(workspace, 30)
+    dry = run("-w", workspace, "learn", "--dry-run")
+    assert dry.code == 0
+    assert "150 newly labelled emails: would learn" in dry.out
+    record = json.loads(run("-w", workspace, "learn", "--dry-run", "--json").out)
+    assert record["gold"]["train"] + record["gold"]["validation"] + record["gold"]["evaluation"] > 100
+    done = run("-w", workspace, "learn", "--budget", "5m")
+    assert done.code == 0
+    assert done.out.count("\n") == 1
+    assert "promoted: top-1" in done.out
+    assert "rollback" in done.err
+    waiting = run("-w", workspace, "learn", "--json")
+    assert waiting.code == 0
+    outcome = json.loads(waiting.out)
+    assert (outcome["outcome"], outcome["version"]) == ("nothing_new", None)
+    answered = run("-w", workspace, "models", "show", "--json")
+    assert json.loads(answered.out)["trained_from"]["setup"].startswith("label_vectors")
+
+
+def test_a_refusal_has_an_exit_code_of_its_own(run: Run, workspace: Path) -> None:  # noqa: F811
+    say(workspace, 30)
+    set_settings(workspace, min_emails=5000)
+    refused = run("-w", workspace, "learn", "--json")
+    assert refused.code == 3
+    outcome = json.loads(refused.out)
+    assert outcome["outcome"] == "refused"
+    assert "expected at least 5000 gold emails" in outcome["reasons"][0]
+
+
+def test_an_unreadable_budget_is_an_error(run: Run, workspace: Path) -> None:  # noqa: F811
+    result = run("-w", workspace, "learn", "--budget", "soon")
+    assert result.code == 1
+    assert "expected a duration such as 30m" in result.err

@@ -1,0 +1,37 @@
+from mailroom.cycle.choose import best_of, calibrated_factor, tried
+from mailroom.cycle.setup import Setup
+from mailroom.evaluate.answers import Answer
+
+
+def setup(name: str, two_stage: bool = False) -> Setup:
+    return Setup(name, "bi", "int8", None, "cross" if two_stage else None, "int8" if two_stage else None)
+
+
+def answers(right: int, wrong: int, sure: float = 0.9) -> list[Answer]:
+    found = [Answer(f"r{n}", "a", ("a", "b"), (sure, 1 - sure)) for n in range(right)]
+    return found + [Answer(f"w{n}", "b", ("a", "b"), (sure, 1 - sure)) for n in range(wrong)]
+
+
+def test_the_best_on_held_back_gold_is_chosen_and_the_cheaper_of_equals() -> None:
+    plain = tried(setup("plain"), answers(8, 2))
+    better = tried(setup("better"), answers(9, 1))
+    stages = tried(setup("stages", two_stage=True), answers(9, 1))
+    names = ["plain", "better", "stages"]
+    assert best_of([plain, better, stages], names).setup.name == "better"
+    assert best_of([stages, better], names).setup.name == "better"
+    assert (
+        best_of([plain, tried(setup("stages", two_stage=True), answers(10, 0))], names).setup.name == "stages"
+    )
+    assert best_of([tried(setup("better"), answers(8, 2)), plain], names).setup.name == "plain"
+
+
+def test_figures_count_the_first_and_the_first_five() -> None:
+    found = tried(setup("plain"), answers(3, 1))
+    assert (found.emails, found.top_1, found.recall_at_5) == (4, 0.75, 1.0)
+
+
+def test_a_model_that_is_too_sure_is_told_so_once_there_is_enough_gold() -> None:
+    assert calibrated_factor(answers(60, 40)) > 1
+    assert calibrated_factor(answers(99, 1, sure=0.6)) < 1
+    assert calibrated_factor(answers(6, 4)) == 1
+    assert calibrated_factor(answers(6, 4), before=0.5) == 0.5

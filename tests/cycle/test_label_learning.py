@@ -1,0 +1,77 @@
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mailroom.cycle.label_learning import FOLDS, _folds, cross_fitted_answers, learn_labels
+from mailroom.models.prototypes import load_prototypes
+from mailroom.records import Example
+from tests.curate.small import letters
+
+LABELS = ["a", "b"]
+TEXTS = np.eye(2, 8, dtype=np.float32)
+
+
+def make(count: int, grade: str = "gold", thread: str = "") -> list[Example]:
+    """Different words in each, labels in turns."""
+    return [
+        Example(f"{grade}{n}", letters(n), LABELS[n % 2], grade, "import", thread=thread)  # type: ignore[arg-type]
+        for n in range(count)
+    ]
+
+
+def vectors_of(
+    examples: list[Example], swapped: bool = False
+) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
+    """Mail of a label lies in one direction, which is not that of the label's own text."""
+    generator = np.random.default_rng(0)
+    vectors = generator.normal(scale=0.05, size=(len(examples), 8)).astype(np.float32)
+    for row, example in enumerate(examples):
+        vectors[row, 4 + LABELS.index(example.label)] += 1
+    unit: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit
+
+
+def test_learned_labels_are_kept_in_a_file(tmp_path: Path) -> None:
+    examples = make(20)
+    path = tmp_path / "prototypes.npz"
+    learned = learn_labels(LABELS, TEXTS, examples, vectors_of(examples), path, seed=0)
+    loaded = load_prototypes(path)
+    assert loaded is not None
+    assert np.array_equal(loaded.vectors, learned.vectors)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["prototypes.npz"]
+
+
+def test_what_the_others_taught_answers_each_fold() -> None:
+    examples = make(40)
+    answers = cross_fitted_answers(LABELS, TEXTS, examples, vectors_of(examples), 2, 0)
+    assert [answer.email_id for answer in answers] == [example.email_id for example in examples]
+    assert all(answer.correct for answer in answers)
+    assert all(abs(sum(answer.probabilities) - 1) < 1e-6 for answer in answers)
+
+
+def test_an_email_is_never_answered_by_what_it_taught_itself() -> None:
+    # Each email points its own way: only a model that learned from it could know its label.
+    examples = make(30)
+    vectors = np.eye(30, 40, k=8, dtype=np.float32)
+    texts = np.eye(2, 40, dtype=np.float32)
+    answers = cross_fitted_answers(LABELS, texts, examples, vectors, 2, 0)
+    assert len(answers) == 30
+    similarity = [dict(zip(a.ranked, a.similarities, strict=True)) for a in answers]
+    assert all(abs(found["a"] - found["b"]) < 0.05 for found in similarity)
+
+
+def test_silver_teaches_and_is_not_judged() -> None:
+    gold, silver = make(4), make(40, "silver")
+    examples = [*gold, *silver]
+    answers = cross_fitted_answers(LABELS, TEXTS, examples, vectors_of(examples), 2, 0)
+    assert [answer.email_id for answer in answers] == [example.email_id for example in gold]
+
+
+def test_mails_of_one_thread_and_near_duplicates_share_a_fold() -> None:
+    threads = make(30, thread="t")
+    assert len(set(_folds(threads, 0).tolist())) == 1
+    twins = [Example(f"t{n}", "the very same words again", "a", "gold", "import") for n in range(10)]
+    folds = _folds([*make(50), *twins], 0).tolist()
+    assert len(set(folds[50:])) == 1
+    assert len(set(folds)) == FOLDS
