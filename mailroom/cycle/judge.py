@@ -75,6 +75,7 @@ class Judge:
     def __init__(self, desk: Desk, answering: Answering, parts: Parts, seed: int) -> None:
         self._desk, self._answering, self._parts, self._seed = desk, answering, parts, seed
         self._cross_fitted: dict[str, list[Answer]] = {}
+        self._audited = {one.email_id for one in parts.evaluation if one.source == "audit"}
 
     def choose(self, setups: Sequence[Setup], advance: Advance | None = None) -> Choice:
         """The best of `setups`, the simplest first, on validation gold.
@@ -122,6 +123,9 @@ class Judge:
         chosen = next(one for one in contenders if one.kind == verdict.chosen)
         setup = challenger if chosen.kind == challenger.kind else challenger.without_cross_encoder()
         answers = tuple(chosen.answers)
+        audited = [answer for answer in answers if answer.email_id in self._audited]
+        # Most gold is mail that was asked about because it is hard; only audits tell how right the rest is.
+        setup = replace(setup, temperature_factor=calibrated_factor(audited, setup.temperature_factor))
         return Judgement(setup, verdict, tuple(before), answers, rivals)
 
     def _contenders(

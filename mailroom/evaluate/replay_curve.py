@@ -112,6 +112,8 @@ def replay_svg(weeks: Sequence[WeekFigures], all_labels: Bound | None, title: st
             bound = all_labels.recall_at_5 if kind == "recall" else all_labels.top_1
             y = place(0, bound)[1]
             parts.append(_line(f"bound {kind}", _LEFT, y, _RIGHT, y))
+    if all_labels is not None:
+        parts.append(_text(_RIGHT, _BOTTOM + 38, f"dashed: all {all_labels.labels:,} labels at once", "end"))
     head = Markup(
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {} {}" role="img" aria-label="{}">'
         "<style>{}</style>"
