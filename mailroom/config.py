@@ -235,6 +235,18 @@ def iter_settings(cls: Any = Settings, prefix: str = "") -> Iterator[tuple[str, 
             yield f"{prefix}{item.name}", item.default, item.metadata["help"]
 
 
+def setting_values(settings: Any, prefix: str = "") -> dict[str, Any]:
+    """Every setting's value by its dotted name, as `render_toml` takes them."""
+    values: dict[str, Any] = {}
+    for item in dataclasses.fields(settings):
+        value = getattr(settings, item.name)
+        if dataclasses.is_dataclass(value):
+            values |= setting_values(value, f"{item.name}.")
+        else:
+            values[f"{prefix}{item.name}"] = value
+    return values
+
+
 def render_toml(values: Mapping[str, Any]) -> str:
     """A complete mailroom.toml with its help lines; `values` (dotted names) replace defaults."""
     lines = ["# The settings of this workspace; see docs/settings.md."]

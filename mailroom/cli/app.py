@@ -26,6 +26,7 @@ from mailroom.cli import (
     learn,
     log,
     models,
+    replay,
     review,
     serve,
     show,
@@ -56,6 +57,7 @@ app.command("classify")(classify.classify)
 app.command("evaluate", short_help="Measure the workspace on labelled emails.")(evaluate.evaluate)
 app.command("curate", short_help="Say what the next cycle would learn from.")(curate.curate)
 app.command("learn", short_help="Learn from corrections, and promote what is no worse.")(learn.learn)
+app.command("replay", short_help="Play labelled mail as weeks of learning.")(replay.replay)
 app.command("show", short_help="Print what is kept of a message, and what is not.")(show.show)
 app.command("log")(log.log)
 app.command("drift", short_help="Has the mail moved since the weeks before?")(drift.drift)

@@ -10,18 +10,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mailroom.cycle.choose import Tried, best_of, calibrated_factor, tried
+from mailroom.cycle.choose import (
+    Tried,
+    best_of,
+    calibrated_factor,
+    tried,
+    with_silver_unless_worse,
+)
 from mailroom.cycle.desk import Desk
 from mailroom.cycle.label_learning import cross_fitted_answers
 from mailroom.cycle.setup import Advance, Answering, Setup
 from mailroom.evaluate.answers import Answer
 from mailroom.evaluate.baseline import logistic_regression_answers
-from mailroom.evaluate.calibration import Calibration, calibrate, recalibrated
+from mailroom.evaluate.calibration import recalibrated
 from mailroom.evaluate.gate import Contender, Parity, Verdict, judge, top_1
 from mailroom.records import Example
 
 # From so many held-back emails on they choose and judge alone; below, cross-fitted answers stand beside.
 ENOUGH = 100
+# Trained encoders cannot be cross-fitted: from so many validation emails on these choose alone all the same.
+LEAST_TO_CHOOSE = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +72,6 @@ class Judgement:
     verdict: Verdict
     champion: tuple[Answer, ...]
     challenger: tuple[Answer, ...]
-    calibration: Calibration
     rivals: Mapping[str, float]
 
 
@@ -74,19 +81,22 @@ class Judge:
     def __init__(self, desk: Desk, answering: Answering, parts: Parts, seed: int) -> None:
         self._desk, self._answering, self._parts, self._seed = desk, answering, parts, seed
         self._cross_fitted: dict[str, list[Answer]] = {}
+        self._audited = {one.email_id for one in parts.evaluation if one.source == "audit"}
 
     def choose(self, setups: Sequence[Setup], advance: Advance | None = None) -> Choice:
         """The best of `setups`, the simplest first, on validation gold.
 
-        Where that is little, those that only learned label vectors are tried by cross-fitting, and others are
-        left out.
+        Where that is little, those that only learned label vectors are tried by cross-fitting; where it is
+        too little for others, these are left out.
         """
         validation = self._parts.validation
-        if len(validation) >= ENOUGH or not any(_is_cheap(setup, self._desk) for setup in setups):
+        cheap = [setup for setup in setups if _is_cheap(setup, self._desk)]
+        needed = ENOUGH if len(cheap) == len(setups) else LEAST_TO_CHOOSE
+        if len(validation) >= needed or not cheap:
             answered = {setup.name: self._answering.answers(setup, validation, advance) for setup in setups}
             considered, on = list(setups), "validation"
         else:
-            considered, on = [setup for setup in setups if _is_cheap(setup, self._desk)], "cross-fitted"
+            considered, on = cheap, "cross-fitted"
             answered = {
                 setup.name: [
                     *self._answering.answers(setup, validation, advance),
@@ -95,7 +105,9 @@ class Judge:
                 for setup in considered
             }
         found = [tried(setup, answered[setup.name]) for setup in considered]
-        best = best_of(found, [setup.name for setup in considered]).setup
+        allowed = {setup.name for setup in with_silver_unless_worse(considered, answered)}
+        names = [setup.name for setup in considered]
+        best = best_of([one for one in found if one.setup.name in allowed], names).setup
         factor = calibrated_factor(answered[best.name])
         return Choice(replace(best, temperature_factor=factor), tuple(found), on)
 
@@ -119,7 +131,10 @@ class Judge:
         chosen = next(one for one in contenders if one.kind == verdict.chosen)
         setup = challenger if chosen.kind == challenger.kind else challenger.without_cross_encoder()
         answers = tuple(chosen.answers)
-        return Judgement(setup, verdict, tuple(before), answers, calibrate(answers or before), rivals)
+        audited = [answer for answer in answers if answer.email_id in self._audited]
+        # Most gold is mail that was asked about because it is hard; only audits tell how right the rest is.
+        setup = replace(setup, temperature_factor=calibrated_factor(audited, setup.temperature_factor))
+        return Judgement(setup, verdict, tuple(before), answers, rivals)
 
     def _contenders(
         self, challenger: Setup, judging: Sequence[Example], extra: Sequence[Answer], advance: Advance | None

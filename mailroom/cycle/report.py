@@ -1,30 +1,34 @@
-"""A judgement → the cycle's report: figures of champion and challenger, the gate's checks, what was tried."""
+"""A judgement → the cycle's report in its folder: a page, plain text, JSON; and what the store keeps."""
 
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from mailroom.cycle.desk import CycleFolder, Desk
-from mailroom.cycle.judge import Judgement
-from mailroom.evaluate.answers import Answer
-from mailroom.evaluate.compare import Comparison, compare
-from mailroom.store.cycles import Cycle
+from mailroom.cycle.judge import Judgement, Parts
+from mailroom.cycle.novelty import PROMOTED, REFUSED
+from mailroom.evaluate.learning_report import CyclePoint, Heading, LearningReport, learning_report
+from mailroom.evaluate.render import render_html, render_text
+from mailroom.store.cycles import Cycle, CycleLog
 
 
-def write_report(folder: CycleFolder, cycle: Cycle, judgement: Judgement, desk: Desk) -> dict[str, Any]:
-    """Write the report into the cycle's folder; the figures that the cycle keeps."""
-    comparison = judgement.verdict.comparison
-    if comparison is None and judgement.champion:
-        comparison = compare(judgement.champion, judgement.challenger, desk.are_siblings)
-    figures = _figures(judgement.champion, comparison)
-    report = {
-        "cycle": cycle.id,
-        "setup": judgement.setup.to_dict(),
-        "figures": figures,
-        "rivals": dict(judgement.rivals),
-        "verdict": judgement.verdict.to_dict(),
-        "calibration": judgement.calibration.to_dict(),
-        "steps": dict(cycle.steps),
-    }
-    folder.write_json("report.json", report)
+def write_report(
+    folder: CycleFolder, cycle: Cycle, judgement: Judgement, desk: Desk, parts: Parts
+) -> dict[str, Any]:
+    """Write `report.html`, `report.txt` and `report.json`; returns what the cycle's judge step keeps."""
+    figures = _figures(judgement)
+    report = _report(cycle, judgement, desk, parts, figures)
+    folder.write_text("report.html", render_html(report))
+    folder.write_text("report.txt", render_text(report))
+    folder.write_json(
+        "report.json",
+        {
+            **report.to_dict(),
+            "figures": figures,
+            "setup": judgement.setup.to_dict(),
+            "steps": dict(cycle.steps),
+        },
+    )
     return {
         "figures": figures,
         "passed": judgement.verdict.passed,
@@ -33,11 +37,76 @@ def write_report(folder: CycleFolder, cycle: Cycle, judgement: Judgement, desk: 
     }
 
 
-def _figures(champion: tuple[Answer, ...], comparison: Comparison | None) -> dict[str, Any]:
-    if comparison is None:
-        return {"emails": 0, "champion": {}, "challenger": {}}
+def _report(
+    cycle: Cycle, judgement: Judgement, desk: Desk, parts: Parts, figures: Mapping[str, Any]
+) -> LearningReport:
+    champion = desk.champion
+    heading = Heading(
+        workspace=desk.models.parent.name,
+        cycle=cycle.id,
+        created_at=datetime.now(UTC),
+        champion=champion.id,
+        challenger=judgement.setup.name.replace("_", " "),
+        champion_kind="two_stage" if champion.has_cross_encoder else "retrieval",
+        taxonomy=desk.taxonomy.revision,
+    )
+    texts = {one.email_id: one.text for part in (parts.train, parts.evaluation) for one in part}
+    return learning_report(
+        heading,
+        judgement.verdict,
+        (judgement.champion, judgement.challenger),
+        desk.are_siblings,
+        desk.settings.gate.tolerance,
+        texts,
+        rivals=judgement.rivals,
+        data={name: cycle.steps["curate"][name] for name in _DATA},
+        curve=(*_curve(CycleLog(desk.database)), _point(cycle, judgement, figures)),
+    )
+
+
+_DATA = ("gold_train", "silver", "validation", "evaluation", "set_aside")
+
+
+def _curve(log: CycleLog) -> list[CyclePoint]:
+    """The cycles that were judged before, oldest first."""
+    judged = [cycle for cycle in log.history() if cycle.outcome in (PROMOTED, REFUSED)]
+    return [
+        _stored_point(cycle, cycle.steps["judge"]["figures"])
+        for cycle in reversed(judged)
+        if cycle.steps.get("judge", {}).get("figures", {}).get("challenger")
+    ]
+
+
+def _stored_point(cycle: Cycle, figures: Mapping[str, Any]) -> CyclePoint:
+    return CyclePoint(
+        cycle=f"{cycle.started_at:%b %d}",
+        version=cycle.model or "",
+        decision="promoted" if cycle.outcome == PROMOTED else "refused",
+        emails=figures["emails"],
+        labels_used=cycle.steps["curate"]["gold_train"],
+        top_1=figures["challenger"]["top_1"],
+        recall_at_5=figures["challenger"]["recall_at_5"],
+    )
+
+
+def _point(cycle: Cycle, judgement: Judgement, figures: Mapping[str, Any]) -> CyclePoint:
+    return CyclePoint(
+        cycle=f"{cycle.started_at:%b %d}",
+        version="",
+        decision="promoted" if judgement.verdict.passed else "refused",
+        emails=figures["emails"],
+        labels_used=cycle.steps["curate"]["gold_train"],
+        top_1=figures["challenger"].get("top_1", 0.0),
+        recall_at_5=figures["challenger"].get("recall_at_5", 0.0),
+    )
+
+
+def _figures(judgement: Judgement) -> dict[str, Any]:
+    """The figures of both models; {} for each where nothing was compared."""
+    comparison = judgement.verdict.comparison
+    metrics = comparison.metrics if comparison is not None else ()
     return {
-        "emails": len(champion),
-        "champion": {metric.name: round(metric.champion.value, 6) for metric in comparison.metrics},
-        "challenger": {metric.name: round(metric.challenger.value, 6) for metric in comparison.metrics},
+        "emails": len(judgement.champion),
+        "champion": {metric.name: round(metric.champion.value, 6) for metric in metrics},
+        "challenger": {metric.name: round(metric.challenger.value, 6) for metric in metrics},
     }

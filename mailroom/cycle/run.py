@@ -13,7 +13,7 @@ from typing import Any
 
 from mailroom.cycle.budget import Budget, duration_words
 from mailroom.cycle.desk import CycleFolder, Desk
-from mailroom.cycle.judge import Judge, Judgement, Parts
+from mailroom.cycle.judge import LEAST_TO_CHOOSE, Judge, Judgement, Parts
 from mailroom.cycle.label_learning import learn_labels
 from mailroom.cycle.novelty import (
     CURATED,
@@ -43,6 +43,8 @@ from mailroom.store.promotions import PromotionLog
 from mailroom.store.snapshots import Snapshots
 
 LABELS_GOLD, LABELS_ALL = "label_vectors", "label_vectors_with_silver"
+# What answering unlabelled mail anew may take of the budget.
+_CURATING_SHARE = 0.3
 # Training starts only if so much of the budget is left for it.
 _LEAST_TRAINING_S = 30.0
 # What export and its checks take, beside reading the emails that judge.
@@ -71,7 +73,7 @@ def preview(desk: Desk, work: Path, cycles: Path, seed: int, tell: Tell) -> dict
         "champion": desk.champion.id,
         "new_gold": new,
         "would_learn": new >= desk.settings.learning.min_new_gold,
-        "would_train": train >= needed and bool(curated.gold.validation),
+        "would_train": train >= needed and len(curated.gold.validation) >= LEAST_TO_CHOOSE,
         **curated.to_dict(),
     }
 
@@ -170,7 +172,7 @@ class _Run:
             parity_checks(self._desk, self._cycle.steps, Setup(**chosen["setup"])),
             self._advance("judging on evaluation gold"),
         )
-        return self._promote(judgement)
+        return self._promote(judgement, parts)
 
     # ── steps
 
@@ -183,7 +185,8 @@ class _Run:
         }
 
     def _curate(self) -> dict[str, Any]:
-        curated = curate(self._desk, self._answering, self._reader, self._options.seed, self._tell)
+        allowed_s = self._budget.left_s() * _CURATING_SHARE
+        curated = curate(self._desk, self._answering, self._reader, self._options.seed, self._tell, allowed_s)
         for part, examples in curated.parts().items():
             self._snapshots.save(self._cycle, examples, part)
         report = curated.to_dict()
@@ -242,8 +245,8 @@ class _Run:
         needed = self._desk.settings.learning.train_from_gold
         if len(parts.gold) < needed:
             return f"{len(parts.gold)} gold examples to train on, {needed} are needed"
-        if not parts.validation:
-            return "no validation gold"
+        if len(parts.validation) < LEAST_TO_CHOOSE:
+            return f"{len(parts.validation)} validation gold emails, {LEAST_TO_CHOOSE} are needed"
         left = self._training_s(parts) * self._second.encoder_share
         if left < _LEAST_TRAINING_S:
             return f"{duration_words(left)} of the budget would be left for it"
@@ -263,9 +266,9 @@ class _Run:
 
     # ── the end
 
-    def _promote(self, judgement: Judgement | None) -> Outcome:
-        if judgement is not None:
-            report = write_report(self._folder, self._cycle, judgement, self._desk)
+    def _promote(self, judgement: Judgement | None, parts: Parts | None = None) -> Outcome:
+        if judgement is not None and parts is not None:
+            report = write_report(self._folder, self._cycle, judgement, self._desk, parts)
             self._step("judge", lambda: report)
             if not judgement.verdict.passed:
                 reasons = judgement.verdict.reasons

@@ -2,15 +2,20 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from mailroom.cycle.aggregate import Curated, Model, aggregate
+from mailroom.cycle.aggregate import Classifies, Curated, Model, aggregate
 from mailroom.cycle.desk import Desk
 from mailroom.cycle.judge import Parts
 from mailroom.cycle.setup import Answering, Setup, champion_setup
+from mailroom.records import Email
 from mailroom.store.cycles import CycleLog
 from mailroom.store.examples import ExampleReader
 from mailroom.store.snapshots import Snapshots
+
+# Emails that tell how long an answer takes.
+_TIMED_EMAILS = 10
 
 # A step, the share of it that is done (0…1), and seconds that are left of it (0 where unknown).
 Tell = Callable[[str, float, float], None]
@@ -27,11 +32,32 @@ def advance_with(step: str, tell: Tell) -> Callable[[int, int], None]:
     return advance
 
 
-def curate(desk: Desk, answering: Answering, reader: ExampleReader, seed: int, tell: Tell) -> Curated:
+def curate(
+    desk: Desk,
+    answering: Answering,
+    reader: ExampleReader,
+    seed: int,
+    tell: Tell,
+    allowed_s: float | None = None,
+) -> Curated:
+    """Gold, silver and negatives; of unlabelled mail as much as the champion can answer in `allowed_s`."""
     setup = champion_setup(desk)
     model = Model(desk.champion.id, answering.classifier(setup), answering.label_vectors(setup), desk.threads)
     advance = advance_with("answering unlabelled mail anew", tell)
-    return aggregate(reader, desk.taxonomy, model, desk.settings.learning, seed, advance)
+    settings = desk.settings.learning
+    if allowed_s is not None:
+        affordable = int(allowed_s / _seconds_an_answer(reader, model.classifier) * desk.threads)
+        settings = replace(settings, silver_pool_emails=min(settings.silver_pool_emails, affordable))
+    return aggregate(reader, desk.taxonomy, model, settings, seed, advance)
+
+
+def _seconds_an_answer(reader: ExampleReader, classifier: Classifies) -> float:
+    """What the champion takes for one email, by the newest unlabelled ones."""
+    started = time.monotonic()
+    timed = list(reader.unlabelled(_TIMED_EMAILS))
+    for email in timed:
+        classifier.classify(Email(email.email_id, "", email.text))
+    return max(1e-4, (time.monotonic() - started) / max(1, len(timed)))
 
 
 def reranked(setup: Setup, champion: Setup) -> Setup:

@@ -64,8 +64,14 @@ class LogQuery:
 def routes(site: Site) -> APIRouter:
     """The routes that read the log, and the one that adds people's words."""
     router = APIRouter(prefix="/v1", tags=["log"])
-    may_read, may_review = site.caller(None), site.caller("review")
-    log = site.service.workspace.log
+    _add_predictions(router, site)
+    _add_feedback(router, site)
+    _add_counts(router, site)
+    return router
+
+
+def _add_predictions(router: APIRouter, site: Site) -> None:
+    may_review, log = site.caller("review"), site.service.workspace.log
 
     @router.get("/predictions", summary="List predictions, newest first", responses=bodies.problems(422))
     def predictions(
@@ -94,6 +100,10 @@ def routes(site: Site) -> APIRouter:
         words = [word.to_dict() for word in site.service.workspace.feedback.history(found.email_id)]
         return JsonResponse(to_dict(row) | {"text": log.text_of(found.email_id), "feedback": words})
 
+
+def _add_feedback(router: APIRouter, site: Site) -> None:
+    may_review = site.caller("review")
+
     @router.post(
         "/feedback",
         summary="Say which label is right",
@@ -105,6 +115,10 @@ def routes(site: Site) -> APIRouter:
     async def feedback(request: Request, caller: Annotated[Caller, Depends(may_review)]) -> Response:
         word = await bodies.json_body(bodies.FeedbackIn, site.settings.max_body_bytes)(request)
         return JsonResponse(await run_in_threadpool(_record, site, word, caller.name))
+
+
+def _add_counts(router: APIRouter, site: Site) -> None:
+    may_read, log = site.caller(None), site.service.workspace.log
 
     @router.get(
         "/labels",
@@ -138,8 +152,6 @@ def routes(site: Site) -> APIRouter:
     def summary(caller: Annotated[Caller, Depends(may_read)]) -> Response:
         del caller
         return JsonResponse(site.summary())
-
-    return router
 
 
 def to_dict(row: LoggedPrediction) -> dict[str, Any]:

@@ -1,9 +1,12 @@
 """A service → the web application: routes, errors as problem documents, headers that keep browsers safe."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
@@ -18,11 +21,13 @@ from mailroom.web import (
     pages_home,
     pages_log,
     pages_models,
+    pages_quality,
     pages_review,
     problems,
 )
 from mailroom.web.auth import Caller, Doorman
 from mailroom.web.drift_watch import DriftWatch
+from mailroom.web.hands import Hands
 from mailroom.web.json_response import JsonResponse
 from mailroom.web.metrics import Metrics
 from mailroom.web.pages import FOLDER, Pages
@@ -50,6 +55,13 @@ def make_app(service: Service, *, loopback_only: bool) -> FastAPI:
     doorman = Doorman(service.keys, loopback_only, timedelta(hours=settings.session_hours))
     drift = DriftWatch(service.live)
     site = Site(service, doorman, Metrics(service.intake, service.live, drift), drift)
+    hands = Hands(site)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await run_in_threadpool(hands.close)
+
     # The framework's own documentation pages load scripts from elsewhere.
     app = FastAPI(
         title="mailroom",
@@ -58,12 +70,14 @@ def make_app(service: Service, *, loopback_only: bool) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        lifespan=lifespan,
     )
     pages = Pages(site)
     problems.install(app, pages.problem)
     for module in (api_classify, api_log, api_models, api_health):
         app.include_router(module.routes(site))
-    for module in (pages_home, pages_review, pages_log, pages_models):
+    app.include_router(pages_review.routes(pages, hands))
+    for module in (pages_home, pages_log, pages_quality, pages_models):
         app.include_router(module.routes(pages))
     app.mount("/static", StaticFiles(directory=FOLDER / "static"), name="static")
 

@@ -109,6 +109,17 @@ class Hands:
             hand.before = last.label
             _take_back(hand.taught, last)
 
+    def close(self) -> None:
+        """Let others have what nobody came to; what was skipped rests for the lease."""
+        with self._lock:
+            hands = list(self._hands.values())
+        queue = ReviewQueue(self._site.service.live.current.workspace)
+        for hand in hands:
+            with hand.lock:
+                if hand.waiting:
+                    queue.give_back(list(hand.waiting))
+                hand.waiting.clear()
+
     def _go_on(self, hand: Hand, done: Done) -> None:
         hand.waiting.popleft()
         hand.done.append(done)

@@ -55,30 +55,35 @@ def routes(pages: Pages) -> APIRouter:
 
     @router.get("/log/{prediction_id}")
     def story(request: Request, prediction_id: str, caller: Annotated[Caller, Depends(may)]) -> Response:
-        prediction = workspace.log.get(prediction_id)
-        if prediction is None:
-            raise Problem(404, "expected the id of a prediction of the log")
-        rows = list(workspace.log.query(LogFilter(email_id=prediction.email_id)))
-        [row] = [row for row in rows if row.prediction.id == prediction.id]
-        words = workspace.feedback.history(prediction.email_id)
-        snapshots = Snapshots(workspace.database)
-        return pages.render(
-            request,
-            caller,
-            "prediction.html",
-            row=row,
-            prediction=prediction,
-            others=[other.prediction for other in rows if other.prediction.id != prediction.id],
-            text=workspace.log.text_of(prediction.email_id),
-            words=[(word, snapshots.uses_of(word.id)) for word in words],
-            paths={
-                candidate.label: label.path
-                for candidate in prediction.candidates
-                if (label := pages.site.service.live.current.taxonomy.get(candidate.label)) is not None
-            },
-        )
+        return _story(pages, request, caller, prediction_id)
 
     return router
+
+
+def _story(pages: Pages, request: Request, caller: Caller, prediction_id: str) -> Response:
+    workspace = pages.site.service.live.current.workspace
+    prediction = workspace.log.get(prediction_id)
+    if prediction is None:
+        raise Problem(404, "expected the id of a prediction of the log")
+    rows = list(workspace.log.query(LogFilter(email_id=prediction.email_id)))
+    [row] = [row for row in rows if row.prediction.id == prediction.id]
+    words = workspace.feedback.history(prediction.email_id)
+    snapshots = Snapshots(workspace.database)
+    return pages.render(
+        request,
+        caller,
+        "prediction.html",
+        row=row,
+        prediction=prediction,
+        others=[other.prediction for other in rows if other.prediction.id != prediction.id],
+        text=workspace.log.text_of(prediction.email_id),
+        words=[(word, snapshots.uses_of(word.id)) for word in words],
+        paths={
+            candidate.label: label.path
+            for candidate in prediction.candidates
+            if (label := pages.site.service.live.current.taxonomy.get(candidate.label)) is not None
+        },
+    )
 
 
 def _filter(pages: Pages, given: dict[str, str], before: str) -> LogFilter:

@@ -31,35 +31,10 @@ class Choice:
     probability: float | None
 
 
-def routes(pages: Pages) -> APIRouter:
+def routes(pages: Pages, hands: Hands) -> APIRouter:
     """The routes of the desk."""
     router = APIRouter(include_in_schema=False)
-    hands = Hands(pages.site)
     may = pages.viewer("review")
-
-    def desk(request: Request, caller: Caller, query: str = "", note: str = "") -> Response:
-        hand = hands.of(caller.name)
-        taxonomy = pages.site.service.live.current.taxonomy
-        with hand.lock:
-            item = hand.waiting[0] if hand.waiting else None
-            values: dict[str, Any] = {
-                "item": item,
-                "choices": _choices(item.prediction.candidates, taxonomy) if item else [],
-                "found": _found(query, taxonomy),
-                "query": query,
-                "note": note,
-                "before": _name(hand.before, taxonomy) if hand.before else None,
-                "can_undo": bool(hand.done),
-                "left": len(hand.waiting),
-                "taught": hand.taught,
-                "confusions": [
-                    (_name(answered, taxonomy), _name(right, taxonomy), count)
-                    for (answered, right), count in hand.taught.confusions.most_common(_CONFUSIONS)
-                    if count
-                ],
-            }
-        part = "_desk.html" if request.headers.get("hx-request") else "review.html"
-        return pages.render(request, caller, part, **values)
 
     @router.get("/review")
     def review(
@@ -67,7 +42,7 @@ def routes(pages: Pages) -> APIRouter:
         caller: Annotated[Caller, Depends(may)],
         q: Annotated[str, Query(max_length=200)] = "",
     ) -> Response:
-        return desk(request, caller, q)
+        return _desk(pages, hands, request, caller, q, "")
 
     @router.get("/review/search")
     def find(
@@ -85,10 +60,36 @@ def routes(pages: Pages) -> APIRouter:
         form = await read_form(request, caller)
         note = await run_in_threadpool(_act, pages, hands, caller.name, form)
         if request.headers.get("hx-request"):
-            return await run_in_threadpool(desk, request, caller, "", note)
+            return await run_in_threadpool(_desk, pages, hands, request, caller, "", note)
         return RedirectResponse("/review", 303)
 
     return router
+
+
+def _desk(pages: Pages, hands: Hands, request: Request, caller: Caller, query: str, note: str) -> Response:
+    """The desk with the email in hand: the whole page, or its inside for a script."""
+    hand = hands.of(caller.name)
+    taxonomy = pages.site.service.live.current.taxonomy
+    with hand.lock:
+        item = hand.waiting[0] if hand.waiting else None
+        values: dict[str, Any] = {
+            "item": item,
+            "choices": _choices(item.prediction.candidates, taxonomy) if item else [],
+            "found": _found(query, taxonomy),
+            "query": query,
+            "note": note,
+            "before": _name(hand.before, taxonomy) if hand.before else None,
+            "can_undo": bool(hand.done),
+            "left": len(hand.waiting),
+            "taught": hand.taught,
+            "confusions": [
+                (_name(answered, taxonomy), _name(right, taxonomy), count)
+                for (answered, right), count in hand.taught.confusions.most_common(_CONFUSIONS)
+                if count
+            ],
+        }
+    part = "_desk.html" if request.headers.get("hx-request") else "review.html"
+    return pages.render(request, caller, part, **values)
 
 
 def _act(pages: Pages, hands: Hands, reviewer: str, form: dict[str, str]) -> str:

@@ -46,7 +46,12 @@ def picture_of(site: Site, now: datetime | None = None) -> Picture:
     summary = site.summary()
     cycles = CycleLog(site.service.workspace.database).history(limit=1)
     cycle = cycles[0] if cycles else None
-    boxes = (*_way_of_an_email(site, summary), _log(summary), *_loop(site, cycle))
+    boxes = (
+        *_speed_layer(site, summary),
+        *_precision_layer(site, summary),
+        _log(summary),
+        *_loop(site, cycle),
+    )
     return Picture(
         {box.key: box for box in boxes},
         _measures(site, summary),
@@ -55,12 +60,10 @@ def picture_of(site: Site, now: datetime | None = None) -> Picture:
     )
 
 
-def _way_of_an_email(site: Site, summary: Mapping[str, Any]) -> tuple[Box, ...]:
+def _speed_layer(site: Site, summary: Mapping[str, Any]) -> tuple[Box, ...]:
     serving = site.service.live.current
     version = serving.workspace.version
-    reranks = version.has_cross_encoder
-    latency = summary["latency_ms"]
-    predictions = summary["predictions"]
+    latency, predictions = summary["latency_ms"], summary["predictions"]
     labels = len(serving.taxonomy.assignable)
     top_k = min(site.service.workspace.settings.classify.top_k, labels)
     return (
@@ -88,6 +91,13 @@ def _way_of_an_email(site: Site, summary: Mapping[str, Any]) -> tuple[Box, ...]:
             (("labels", f"{labels:,}"), ("p50", _ms(latency, "retrieve", "p50"))),
             "/log",
         ),
+    )
+
+
+def _precision_layer(site: Site, summary: Mapping[str, Any]) -> tuple[Box, ...]:
+    reranks = site.service.live.current.workspace.version.has_cross_encoder
+    latency, predictions = summary["latency_ms"], summary["predictions"]
+    return (
         Box(
             "cross_encoder",
             "Cross-encoder",
@@ -191,7 +201,7 @@ def _drift(site: Site) -> Measure:
     settings = site.service.workspace.settings.drift
     held_to = f"{settings.window_days} days held to {settings.reference_days}"
     if run is None or run.drift.level == "unknown":
-        return Measure("Drift", "–", f"{held_to}: too little mail")
+        return Measure("Drift", "–", "too little mail yet")
     return Measure("Drift", run.drift.level, held_to, {"steady": True, "alarm": False}.get(run.drift.level))
 
 

@@ -1,6 +1,6 @@
 """The store → the figures that tell how a workspace does: how much mail, how fast, how sure, how right."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,6 +19,14 @@ _LATEST = 500
 _ENOUGH_AUDITS = 30
 _PERCENTILES = (50, 95, 99)
 _DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedEmails:
+    """What people said last, each with the prediction that they judged; `of` as in `Quality`."""
+
+    of: str
+    pairs: tuple[tuple[Feedback, Prediction], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +50,7 @@ def summarise(workspace: Workspace, now: datetime | None = None) -> dict[str, An
     day = now - _DAY
     log, feedback = workspace.log, workspace.feedback
     latest = [row.prediction for row in log.query(LogFilter(limit=_LATEST))]
-    quality = quality_of(workspace)
+    quality = quality_of(judged_emails(workspace), workspace.taxonomy)
     return {
         "at": now.isoformat(timespec="seconds"),
         "predictions": {
@@ -85,25 +93,37 @@ def latency_percentiles(predictions: Sequence[Prediction]) -> dict[str, dict[str
     }
 
 
-def quality_of(workspace: Workspace) -> Quality | None:
-    """Quality by the newest words in force that judged a prediction; None where there is none."""
-    words = workspace.feedback.query(FeedbackFilter(latest_only=True, limit=_LATEST))
-    judged = list(_with_predictions((row.feedback for row in words), workspace.log.get))
-    audits = [pair for pair in judged if pair[0].source == "audit"]
-    of, used = ("audit", audits) if len(audits) >= _ENOUGH_AUDITS else ("review", judged)
-    if not used:
+def judged_emails(workspace: Workspace, most: int = _LATEST) -> JudgedEmails:
+    """The newest emails that people judged an answer of; only the random ones where they are enough."""
+    words = workspace.feedback.query(FeedbackFilter(latest_only=True, limit=most))
+    judged = tuple(_with_predictions((row.feedback for row in words), workspace.log.get))
+    audits = tuple(pair for pair in judged if pair[0].source == "audit")
+    if len(audits) >= _ENOUGH_AUDITS:
+        return JudgedEmails("audit", audits)
+    return JudgedEmails("review", judged)
+
+
+def quality_of(judged: JudgedEmails, taxonomy: Taxonomy) -> Quality | None:
+    """The shares over what people judged; None where that is nothing."""
+    if not judged.pairs:
         return None
-    count = len(used)
+    count = len(judged.pairs)
     return Quality(
-        of=of,
+        of=judged.of,
         emails=count,
-        top_1=sum(word.label == prediction.label for word, prediction in used) / count,
-        recall_at_5=sum(word.label in _nearest(prediction, 5) for word, prediction in used) / count,
+        top_1=sum(word.label == prediction.label for word, prediction in judged.pairs) / count,
+        recall_at_5=sum(word.label in _nearest(prediction, 5) for word, prediction in judged.pairs) / count,
         sibling_confusion_rate=sum(
-            _are_siblings(word.label, prediction.label, workspace.taxonomy) for word, prediction in used
+            are_siblings(word.label, prediction.label, taxonomy) for word, prediction in judged.pairs
         )
         / count,
     )
+
+
+def are_siblings(one: str, other: str, taxonomy: Taxonomy) -> bool:
+    """Whether two different labels stand under one parent; False where the taxonomy lacks one of them."""
+    first, second = taxonomy.get(one), taxonomy.get(other)
+    return one != other and first is not None and second is not None and first.parent == second.parent
 
 
 def _with_predictions(
@@ -119,10 +139,3 @@ def _nearest(prediction: Prediction, k: int) -> set[str]:
     """The first k labels by similarity: what retrieval proposed, before they were reranked."""
     ranked = sorted(prediction.candidates, key=lambda candidate: -candidate.similarity)
     return {candidate.label for candidate in ranked[:k]}
-
-
-def _are_siblings(one: str, other: str, taxonomy: Taxonomy) -> bool:
-    labels: Mapping[str, Any] = {name: taxonomy.get(name) for name in (one, other)}
-    if one == other or None in labels.values():
-        return False
-    return bool(labels[one].parent == labels[other].parent)

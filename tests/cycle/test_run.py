@@ -287,7 +287,7 @@ def test_a_changed_label_tree_starts_an_interrupted_cycle_anew(workspace: Path) 
 def test_training_that_breaks_down_ends_the_cycle_and_leaves_the_champion(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    say(workspace, 40)
+    say(workspace, 110)
     set_settings(workspace, train_from_gold=50)
     first = current(workspace)
 
@@ -333,7 +333,7 @@ def test_old_versions_are_pruned_after_a_promotion(workspace: Path) -> None:
 
 
 def test_an_encoder_is_trained_exported_and_judged(workspace: Path) -> None:
-    say(workspace, 60)
+    say(workspace, 110)
     set_settings(workspace, train_from_gold=50)
     outcome = learn(workspace)
     assert outcome.promoted
@@ -344,4 +344,4 @@ def test_an_encoder_is_trained_exported_and_judged(workspace: Path) -> None:
     assert trained["figures"]["steps"] > 0
     assert trained["parity"]["texts"] > 0
     tried = {one["setup"]["name"] for one in cycle.steps["choose"]["tried"]}
-    assert "label_vectors" in tried
+    assert {"label_vectors", "trained_bi_encoder"} <= tried

@@ -40,8 +40,8 @@ TRAINED = {
 @pytest.fixture
 def ready(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A workspace that trains both encoders for a moment, and has what is taken for enough to judge them."""
-    for name in ("judge", "second_stage"):
-        monkeypatch.setattr(f"mailroom.cycle.{name}.ENOUGH", 20)
+    for name in ("judge.ENOUGH", "second_stage.ENOUGH", "judge.LEAST_TO_CHOOSE", "run.LEAST_TO_CHOOSE"):
+        monkeypatch.setattr(f"mailroom.cycle.{name}", 20)
     for name in ("reranking", "distilling"):
         monkeypatch.setattr(f"mailroom.cycle.{name}._EPOCHS", 2)
     monkeypatch.setattr("mailroom.train.bi_encoder_settings._MOST_EPOCHS", 2)

@@ -110,6 +110,11 @@ def test_a_day_at_the_desk(page: Any, said: list[str], service: Service, tokens:
     page.get_by_role("button", name="Roll back").click()
     page.get_by_role("heading", name=f"{first} answers").wait_for()
 
+    page.get_by_role("link", name="Quality").click()
+    before = page.locator("#coverage").inner_text()
+    page.locator("#precision").fill("60")
+    page.wait_for_function("before => document.getElementById('coverage').innerText !== before", arg=before)
+
     page.get_by_role("link", name="Explore").click()
     page.locator("td.subject a").first.click()
     page.get_by_role("heading", name="What people said").wait_for()
@@ -122,7 +127,7 @@ def test_a_day_at_the_desk(page: Any, said: list[str], service: Service, tokens:
 def test_no_page_is_wider_than_the_screen(page: Any, said: list[str], service: Service, width: int) -> None:
     fill(service, 12)
     page.set_viewport_size({"width": width, "height": 800})
-    for path in ("/", "/review", "/log", "/models"):
+    for path in ("/", "/review", "/log", "/quality", "/models"):
         page.goto(path)
         assert page.evaluate(
             "document.documentElement.scrollWidth <= document.documentElement.clientWidth"

@@ -9,13 +9,15 @@ import pytest
 from starlette.testclient import TestClient
 
 from mailroom.models.registry import list_versions
+from mailroom.store.review_draws import ReviewDraws
+from mailroom.web.app import make_app
 from mailroom.web.auth import SESSION_COOKIE, csrf_token
 from mailroom.web.pages import FOLDER, local_path
 from mailroom.workspace.service import Service
-from tests.web.conftest import Tokens, send
+from tests.web.conftest import LOCAL, Tokens, send
 
 HTML = {"Accept": "text/html"}
-PAGES = ["/", "/review", "/log", "/models"]
+PAGES = ["/", "/review", "/log", "/quality", "/models"]
 XSS = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
 
 
@@ -309,3 +311,36 @@ def test_drift_is_told_of_once_there_is_mail_to_compare(client: TestClient, serv
     watch.look()
     assert watch.run is not None
     assert watch.run.drift.level == "alarm"
+
+
+def test_quality_says_what_may_be_automatic_and_what_is_taken_for_what(client: TestClient) -> None:
+    assert "Nobody judged" in client.get("/quality").text
+    client.cookies.clear()
+    for number, (subject, label) in enumerate([("Lost parcel", "lost")] * 6 + [("Lost", "late")] * 2):
+        answer = send(client, number, subject, body=f"{number}" * 3 if subject == "Lost" else "")
+        client.post("/v1/feedback", json={"prediction_id": answer["id"], "label": label})
+    text = client.get("/quality", params={"precision": "90"}).text
+    assert "90 % precision → " in text
+    assert "75.0 %" in text
+    assert "describe Lost parcel and Late parcel" in text
+    assert '<circle class="dot"' in text
+    part = client.get("/quality", params={"precision": "99"}, headers={"HX-Request": "true"}).text
+    assert "<html" not in part
+    assert client.get("/quality", params={"precision": "1000"}).status_code == 422
+    assert client.get("/quality", params={"precision": "<script>"}).status_code == 422
+
+
+def test_a_precision_that_no_answer_reaches_leaves_nothing_automatic(client: TestClient) -> None:
+    answer = send(client)
+    client.post("/v1/feedback", json={"prediction_id": answer["id"], "label": "late"})
+    assert "No answer may be automatic" in client.get("/quality", params={"precision": "60"}).text
+
+
+def test_what_nobody_came_to_goes_to_others_when_the_service_ends(service: Service) -> None:
+    with TestClient(make_app(service, loopback_only=True), base_url=LOCAL) as client:
+        for number in range(3):
+            send(client, number, f"Lost parcel {number * 7919}")
+        client.get("/review")
+        draws = ReviewDraws(service.workspace.database)
+        assert sum(draws.taken_by().values()) > 0
+    assert draws.taken_by() == {}

@@ -1,0 +1,91 @@
+"""What chooses, what judges, and what says how sure a challenger may sound."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from mailroom.config import Settings
+from mailroom.cycle.judge import ENOUGH, LEAST_TO_CHOOSE, Judge, Parts
+from mailroom.cycle.setup import Setup
+from mailroom.evaluate.answers import Answer
+from mailroom.records import Example
+
+CHEAP = Setup("label_vectors", "/models/v1/bi_encoder", "int8")
+TRAINED = Setup("trained_bi_encoder", "/work/trained/bi_encoder", "int8")
+PAIR = Setup("pair", "/work/trained/bi_encoder", "int8", None, "/work/cross", "int8")
+
+
+class Scripted:
+    """Each setup answers so many of ten emails right, with one probability for all."""
+
+    def __init__(self, right_of_ten: dict[str, int], stated: float = 0.9) -> None:
+        self._right, self._stated = right_of_ten, stated
+
+    def answers(self, setup: Setup, examples: Sequence[Example], _: Any = None) -> list[Answer]:
+        name = setup.name if setup.cross_encoder or setup.name != "pair" else "pair alone"
+        return [
+            Answer(
+                one.email_id,
+                "a",
+                ("a", "b") if place % 10 < self._right[name] else ("b", "a"),
+                (self._stated, 1 - self._stated),
+            )
+            for place, one in enumerate(examples)
+        ]
+
+
+def gold(count: int, source: str = "review") -> tuple[Example, ...]:
+    return tuple(Example(f"{source}{n}", "text", "a", "gold", source) for n in range(count))
+
+
+def judge_of(answering: Scripted, validation: int = 0, evaluation: tuple[Example, ...] = ()) -> Judge:
+    desk: Any = SimpleNamespace(
+        champion=SimpleNamespace(directory=Path("/models/v1")),
+        settings=Settings(),
+        are_siblings=lambda one, other: False,
+    )
+    return Judge(desk, answering, Parts((), gold(validation), evaluation, frozenset()), 0)  # type: ignore[arg-type]
+
+
+def test_validation_gold_chooses_and_the_cheaper_of_equals() -> None:
+    answering = Scripted({"label_vectors": 8, "trained_bi_encoder": 9, "pair": 9})
+    choice = judge_of(answering, ENOUGH).choose([CHEAP, TRAINED, PAIR])
+    assert (choice.setup.name, choice.on) == ("trained_bi_encoder", "validation")
+
+
+@pytest.mark.parametrize(
+    ("validation", "tried"),
+    [(LEAST_TO_CHOOSE, 2), (LEAST_TO_CHOOSE - 1, 1)],
+)
+def test_a_trained_encoder_is_left_out_where_validation_is_too_little(
+    validation: int, tried: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Judge, "_cross_fit", lambda *_: [])
+    answering = Scripted({"label_vectors": 8, "trained_bi_encoder": 9})
+    choice = judge_of(answering, validation).choose([CHEAP, TRAINED])
+    assert len(choice.tried) == tried
+
+
+def test_two_stages_that_lose_to_retrieval_alone_are_not_what_is_promoted() -> None:
+    answering = Scripted({"champion": 5, "pair": 8, "pair alone": 9})
+    champion = Setup("champion", "/models/v1/bi_encoder", "int8")
+    judged = judge_of(answering, evaluation=gold(ENOUGH)).judge(champion, PAIR, {})
+    assert judged.verdict.passed
+    assert judged.setup.kind == "retrieval"
+    assert judged.rivals == {"pair": 0.8, "retrieval_alone": 0.9}
+
+
+def test_audits_alone_say_how_sure_a_challenger_may_sound() -> None:
+    answering = Scripted({"champion": 5, "trained_bi_encoder": 9}, stated=0.9)
+    champion = Setup("champion", "/models/v1/bi_encoder", "int8")
+    without = judge_of(answering, evaluation=gold(ENOUGH)).judge(champion, TRAINED, {})
+    assert without.setup.temperature_factor == 1
+    audited = judge_of(answering, evaluation=gold(ENOUGH, "audit")).judge(champion, TRAINED, {})
+    # Nine of ten are right and 0.9 was stated: nothing to mend, to the fit's 2.5 %.
+    assert audited.setup.temperature_factor == pytest.approx(1, abs=0.05)
+    boastful = Scripted({"champion": 5, "trained_bi_encoder": 7}, stated=0.99)
+    told = judge_of(boastful, evaluation=gold(ENOUGH, "audit")).judge(champion, TRAINED, {})
+    assert told.setup.temperature_factor > 1.5
