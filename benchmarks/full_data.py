@@ -1,6 +1,6 @@
 """Learning from a set's labelled texts in one run: top-1 and Recall@5 beside two plain baselines.
 
-    python -m benchmarks.full_data --set clinc150 --part val [--shots 10] [--seed 0] [--baselines]
+    python -m benchmarks.full_data --set clinc150 [--part val] [--shots 10] [--baselines | --untrained]
 
 Trains a bi-encoder with its label vectors on the training part (or on `--shots` of each label) with the
 default settings and judges it on `--part`. Where a set has no val.jsonl, `--part val` is a fifth of training
@@ -169,9 +169,10 @@ def main() -> None:
         train = pick_shots(train, arguments.shots, arguments.seed)
     record = {"set": arguments.set, "part": arguments.part, "shots": arguments.shots, "seed": arguments.seed}
     record |= {"train": len(train), "judged": len(judged), "threads": arguments.threads}
-    record |= learn(taxonomy, train, judged, arguments)
-    print(json.dumps(record), file=sys.stderr, flush=True)
-    if arguments.baselines:
+    if not arguments.untrained:
+        record |= learn(taxonomy, train, judged, arguments)
+        print(json.dumps(record), file=sys.stderr, flush=True)
+    if arguments.baselines or arguments.untrained:
         record |= lexical(train, judged) | untrained(label_texts(taxonomy), train, judged)
     record["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     print(json.dumps(record))
@@ -204,7 +205,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=0, help="0: by the number of examples")
     parser.add_argument("--budget", type=float, help="seconds of training at most")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--baselines", action="store_true")
+    parser.add_argument("--baselines", action="store_true", help="the plain baselines and prototypes as well")
+    parser.add_argument("--untrained", action="store_true", help="these alone, without training the encoder")
     return parser.parse_args()
 
 

@@ -1,7 +1,8 @@
 """Several ways to answer, and held-back gold → the one that is worth judging, and how sure it may sound."""
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from mailroom.cycle.setup import Setup
@@ -11,6 +12,8 @@ from mailroom.evaluate.gate import KINDS, top_1
 
 # With fewer emails a fitted temperature says more about them than about the model.
 _LEAST_TO_CALIBRATE = 30
+# The normal quantile of 95 %, one-sided.
+_ONE_SIDED = 1.645
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,37 @@ def best_of(found: Sequence[Tried], simplest_first: Sequence[str]) -> Tried:
             -simplest_first.index(one.setup.name),
         ),
     )
+
+
+def with_silver_unless_worse(
+    setups: Sequence[Setup], answered: Mapping[str, Sequence[Answer]]
+) -> list[Setup]:
+    """The setups, less one of every two that differ in silver alone: the one without, unless it is better.
+
+    Better means beyond chance, by the emails that change sides. Gold is mail that was asked about because it
+    is hard, and silver teaches the rest: a small lead on gold would give away more than it shows.
+    """
+    kept = list(setups)
+    for silver in (setup for setup in setups if setup.uses_silver):
+        twin = next(
+            (one for one in kept if replace(one, name=silver.name, prototypes=None) == _plain(silver)), None
+        )
+        if twin is None:
+            continue
+        lead = _leads_beyond_chance(answered[twin.name], answered[silver.name])
+        kept.remove(silver if lead else twin)
+    return kept
+
+
+def _plain(silver: Setup) -> Setup:
+    return replace(silver, prototypes=None, uses_silver=False)
+
+
+def _leads_beyond_chance(one: Sequence[Answer], other: Sequence[Answer]) -> bool:
+    """Whether `one` wins more of the emails that change sides than luck would give it (McNemar 1947)."""
+    pairs = [(a.correct, b.correct) for a, b in zip(one, other, strict=True)]
+    won, lost = pairs.count((True, False)), pairs.count((False, True))
+    return won - lost > _ONE_SIDED * math.sqrt(won + lost)
 
 
 def calibrated_factor(answers: Sequence[Answer], before: float = 1.0) -> float:

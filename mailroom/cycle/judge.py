@@ -10,7 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mailroom.cycle.choose import Tried, best_of, calibrated_factor, tried
+from mailroom.cycle.choose import (
+    Tried,
+    best_of,
+    calibrated_factor,
+    tried,
+    with_silver_unless_worse,
+)
 from mailroom.cycle.desk import Desk
 from mailroom.cycle.label_learning import cross_fitted_answers
 from mailroom.cycle.setup import Advance, Answering, Setup
@@ -99,7 +105,9 @@ class Judge:
                 for setup in considered
             }
         found = [tried(setup, answered[setup.name]) for setup in considered]
-        best = best_of(found, [setup.name for setup in considered]).setup
+        allowed = {setup.name for setup in with_silver_unless_worse(considered, answered)}
+        names = [setup.name for setup in considered]
+        best = best_of([one for one in found if one.setup.name in allowed], names).setup
         factor = calibrated_factor(answered[best.name])
         return Choice(replace(best, temperature_factor=factor), tuple(found), on)
 

