@@ -17,7 +17,7 @@ Vectors = NDArray[np.float32]
 SCALE = 20.0
 _RATE = 3e-3
 _BATCH = 1024
-# Below so many multiplications a step, threads cost more than they save (measured: 57 labels × 160 emails took
+# Below so many multiplications a step, threads cost more than they save (57 labels × 160 emails took
 # five times as long on two threads of a busy machine as on one).
 _WORTH_THREADS = 50_000_000
 _FIRST_DECAY, _SECOND_DECAY, _TINY = 0.9, 0.999, 1e-8
