@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 Vectors = NDArray[np.float32]
 
@@ -16,6 +17,9 @@ Vectors = NDArray[np.float32]
 SCALE = 20.0
 _RATE = 3e-3
 _BATCH = 1024
+# Below so many multiplications a step, threads cost more than they save (57 labels × 160 emails took
+# five times as long on two threads of a busy machine as on one).
+_WORTH_THREADS = 50_000_000
 _FIRST_DECAY, _SECOND_DECAY, _TINY = 0.9, 0.999, 1e-8
 
 
@@ -31,6 +35,19 @@ def sharpen(
 
     `vectors` (n, d) have unit length and `targets` (n,) say which row of `start` each belongs to.
     """
+    products = start.size * min(_BATCH, len(targets))
+    with threadpool_limits(None if products > _WORTH_THREADS else 1, user_api="blas"):
+        return _sharpen(start, vectors, targets, weights, steps, seed)
+
+
+def _sharpen(
+    start: Vectors,
+    vectors: Vectors,
+    targets: NDArray[np.intp],
+    weights: NDArray[np.float32],
+    steps: Sequence[int],
+    seed: int,
+) -> list[Vectors]:
     learned = np.bincount(targets, minlength=len(start))[:, None] > 0
     head = start.astype(np.float32)
     first, second = np.zeros_like(head), np.zeros_like(head)
