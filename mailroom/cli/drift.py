@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from mailroom.evaluate.drift import Drift, Finding
     from mailroom.workspace.drift import DriftRun, Span
 
+# Measured, and moved too far: neither a success nor a failure of the run.
+ALARM = 3
 FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
 
 
@@ -46,7 +48,7 @@ def drift(
         int | None,
         typer.Option(metavar="N", min=0, help="Kept texts of each window to embed; else the setting."),
     ] = None,
-    fail: Annotated[bool, typer.Option("--fail", help="Exit with 1 on an alarm.")] = False,
+    fail: Annotated[bool, typer.Option("--fail", help="Exit with 3 on an alarm.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Compare the last days of the prediction log with the weeks before them; writes nothing.
@@ -71,7 +73,7 @@ def drift(
     else:
         _print(run)
     if fail and run.drift.level == "alarm":
-        raise typer.Exit(1)
+        raise typer.Exit(ALARM)
 
 
 def _spans(

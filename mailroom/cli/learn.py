@@ -1,10 +1,12 @@
 """`mailroom learn`: one turn of the learning loop."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mailroom.cli.context import AsJson, Context, say, stderr_console, to_json_line
+from mailroom.errors import ConfigError
 
 if TYPE_CHECKING:
     from mailroom.cycle.outcome import Outcome
@@ -35,18 +37,17 @@ def learn(
     Example:  mailroom learn --budget 30m
     """
     from mailroom.cli.progress import StepProgress
-    from mailroom.cycle.budget import parse_duration
     from mailroom.cycle.run import Options
     from mailroom.workspace.learning import learn_workspace, preview_workspace
     from mailroom.workspace.user import current_user
 
     settings: Context = context.obj
     console = stderr_console()
-    budget_s = parse_duration(budget) if budget is not None else None
+    budget_s = _budget_s(budget)
     if dry_run:
         with settings.open_workspace(read_only=True) as workspace, StepProgress(console) as progress:
             record = preview_workspace(workspace, seed, progress.tell)
-        typer.echo(to_json_line(record) if as_json else _preview(record))
+        typer.echo(to_json_line(record) if as_json else _preview(record, force))
         return
     with settings.open_workspace() as workspace:
         minutes = workspace.settings.learning.budget_minutes
@@ -60,20 +61,37 @@ def learn(
         raise typer.Exit(REFUSED)
 
 
+def _budget_s(text: str | None) -> float | None:
+    """Seconds; a duration that cannot be read, or that is none, is wrong usage."""
+    from mailroom.cycle.budget import parse_duration
+
+    if text is None:
+        return None
+    try:
+        seconds = parse_duration(text)
+    except ConfigError as exc:
+        raise typer.BadParameter(str(exc), param_hint="--budget") from exc
+    if seconds <= 0:
+        raise typer.BadParameter(f"expected some time to work in, got {text!r}", param_hint="--budget")
+    return seconds
+
+
 def _say_more(outcome: "Outcome") -> None:
     from mailroom.cycle.budget import duration_words
 
     console = stderr_console()
-    say(console, f"took {duration_words(outcome.seconds)}; report: {outcome.folder}")
+    page = Path(outcome.folder or "") / "report.html"
+    report = f"; report: {page}" if page.is_file() else ""
+    say(console, f"took {duration_words(outcome.seconds)}{report}")
     if outcome.promoted:
         say(console, "`mailroom models rollback` takes it back")
     elif outcome.refused:
         say(console, f"{outcome.champion} goes on answering; more reviewed mail is what helps most")
 
 
-def _preview(record: dict[str, Any]) -> str:
+def _preview(record: dict[str, Any], force: bool) -> str:
     gold, silver = record["gold"], record["silver"]
-    verdict = "would learn" if record["would_learn"] else "would wait for more"
+    verdict = "would learn" if record["would_learn"] or force else "would wait for more"
     encoders = "label vectors and encoders" if record["would_train"] else "label vectors alone"
     return (
         f"{record['new_gold']:,} newly labelled emails: {verdict}\n"

@@ -88,7 +88,7 @@ def test_a_steady_log_is_steady(run: Run, workspace: Path) -> None:
 
 def test_fail_turns_an_alarm_into_the_exit_code(run: Run, moved: Path) -> None:
     result = run("-w", moved, "drift", *DATES, "--fail", "--embedded", 0)
-    assert result.code == 1
+    assert result.code == 3
     assert "refund" in result.out
     assert "no text was embedded" in result.err
 

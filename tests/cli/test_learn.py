@@ -20,10 +20,14 @@ def test_learn_promotes_and_says_so_in_one_line(run: Run, workspace: Path) -> No
     assert done.out.count("\n") == 1
     assert "promoted: top-1" in done.out
     assert "rollback" in done.err
+    assert "report.html" in done.err
     waiting = run("-w", workspace, "learn", "--json")
     assert waiting.code == 0
     outcome = json.loads(waiting.out)
     assert (outcome["outcome"], outcome["version"]) == ("nothing_new", None)
+    assert "would wait" in run("-w", workspace, "learn", "--dry-run").out
+    assert "would learn" in run("-w", workspace, "learn", "--dry-run", "--force").out
+    assert "report" not in run("-w", workspace, "learn").err
     answered = run("-w", workspace, "models", "show", "--json")
     assert json.loads(answered.out)["trained_from"]["setup"].startswith("label_vectors")
 
@@ -40,5 +44,6 @@ def test_a_refusal_has_an_exit_code_of_its_own(run: Run, workspace: Path) -> Non
 
 def test_an_unreadable_budget_is_an_error(run: Run, workspace: Path) -> None:  # noqa: F811
     result = run("-w", workspace, "learn", "--budget", "soon")
-    assert result.code == 1
+    assert result.code == 2
     assert "expected a duration such as 30m" in result.err
+    assert run("-w", workspace, "learn", "--budget", "0m").code == 2
