@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 RERANKED = "trained_cross_encoder"
 # What the parity gate reads: a logit for each pair of a label and an email.
 _GATE_LABELS, _GATE_EMAILS = 20, 60
-# A set holds the wrong labels that training names, relatives of the right one, and proposals; chosen in
-# docs/experiments-training.md as all below.
+# A set holds the wrong labels that training names, relatives of the right one, and proposals. This and what
+# follows is unmeasured: what was measured (docs/experiments-training.md) had 10 candidates and 3 epochs.
 _CANDIDATES = 16
 _FOLDS = 2
 # Share of old gold beside new examples where a cross-encoder goes on learning.
