@@ -91,7 +91,7 @@ def test_a_damaged_workspace_is_one_line_that_names_the_file(
         extra.unlink()
     damage(workspace)  # type: ignore[operator]
     (workspace / "mailroom.toml").write_text(
-        (workspace / "mailroom.toml").read_text().replace('"auto"', '"int8"')
+        (workspace / "mailroom.toml").read_text().replace('precision = "auto"', 'precision = "int8"')
     )
     result = run("-w", workspace, "classify", mailbox)
     assert (result.code, result.out) == (1, "")
