@@ -270,7 +270,7 @@ def _load(source: Path, kind: str) -> Any:
             module = importlib.import_module(name)
     except ImportError as exc:
         raise ModelError(f"exporting a base model needs {exc.name or exc}; {INSTALL_TRAIN}") from exc
-    with _quiet_loading():
+    with quiet_loading():
         try:
             model = getattr(module, kind)(
                 str(source), device="cpu", local_files_only=True, model_kwargs={"dtype": "float32"}
@@ -284,7 +284,7 @@ def _load(source: Path, kind: str) -> Any:
 
 
 @contextmanager
-def _quiet_loading() -> Iterator[None]:
+def quiet_loading() -> Iterator[None]:
     """Keep the libraries' progress bars and advice off the screen while a model is loaded."""
     from transformers.utils import logging as transformers_logging
 

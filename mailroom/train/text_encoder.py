@@ -3,11 +3,9 @@
 Whatever modules the folder has are kept, so that the trained encoder is exported as its base was.
 """
 
-import logging
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from torch.nn import functional
 
 from mailroom.errors import ModelError
 from mailroom.models.encoder_config import TOKENIZER_NAME
+from mailroom.models.export import quiet_loading
 from mailroom.models.layout import read_layout
 from mailroom.models.tokens import TextTokenizer
 from mailroom.train.train_settings import TrainSettings, pick_precision
@@ -125,7 +124,7 @@ class TextEncoder(nn.Module):
     def save(self, directory: Path) -> None:
         """Write the folder in the layout of sentence-transformers, with safetensors."""
         directory.mkdir(parents=True, exist_ok=True)
-        with _quiet():
+        with quiet_loading():
             self.model.save(str(directory), safe_serialization=True, create_model_card=False)
 
 
@@ -140,7 +139,7 @@ def _load(source: Path) -> Any:
 
     # Written-out attention: torch's fused one is a quarter slower in training on a CPU.
     choices = {"dtype": "float32", "attn_implementation": "eager"}
-    with _quiet():
+    with quiet_loading():
         try:
             return SentenceTransformer(str(source), device="cpu", local_files_only=True, model_kwargs=choices)
         except Exception as exc:
@@ -155,23 +154,3 @@ def _tokenizer(model: Any, max_tokens: int) -> TextTokenizer:
         path = Path(folder) / TOKENIZER_NAME
         path.write_text(model.tokenizer.backend_tokenizer.to_str(), encoding="utf-8")
         return TextTokenizer(path, max_tokens)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the libraries' progress bars and advice off the screen."""
-    from transformers.utils import logging as transformers_logging
-
-    loggers = [logging.getLogger(name) for name in ("sentence_transformers", "transformers")]
-    levels = [logger.level for logger in loggers]
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-        if bars:
-            transformers_logging.enable_progress_bar()

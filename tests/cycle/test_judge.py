@@ -14,8 +14,8 @@ from mailroom.evaluate.answers import Answer
 from mailroom.records import Example
 
 CHEAP = Setup("label_vectors", "/models/v1/bi_encoder", "int8")
-TRAINED = Setup("trained_bi_encoder", "/work/trained/bi_encoder", "int8")
-PAIR = Setup("pair", "/work/trained/bi_encoder", "int8", None, "/work/cross", "int8")
+TRAINED = Setup("trained_bi_encoder", "trained/bi_encoder", "int8")
+PAIR = Setup("pair", "trained/bi_encoder", "int8", None, "cross", "int8")
 
 
 class Scripted:
