@@ -111,6 +111,8 @@ def test_a_day_at_the_desk(page: Any, said: list[str], service: Service, tokens:
     page.get_by_role("heading", name=f"{first} answers").wait_for()
 
     page.get_by_role("link", name="Quality").click()
+    page.wait_for_url("**/quality")
+    page.wait_for_load_state("load")  # the slider is answered by a script, which comes last
     before = page.locator("#coverage").inner_text()
     page.locator("#precision").fill("60")
     page.wait_for_function("before => document.getElementById('coverage').innerText !== before", arg=before)
