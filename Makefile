@@ -24,7 +24,7 @@ $(STAMP): pyproject.toml
 	  || { echo "mailroom needs Python 3.11 or newer; $$($(PYTHON) --version) found. Try: make PYTHON=python3.12"; exit 1; }
 	@echo "Setting up $(VENV) (a minute or two, once) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[train,serve,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[train,serve,postgres,dev]'
 	@touch $@
 
 demo: setup

@@ -17,6 +17,8 @@ from mailroom.errors import ConfigError
 
 CONFIG_NAME = "mailroom.toml"
 WORKSPACE_VARIABLE = "MAILROOM_WORKSPACE"
+# The name that PostgreSQL's own programs know.
+DATABASE_PASSWORD_VARIABLE = "PGPASSWORD"  # noqa: S105 - a name, not a password
 
 MIB = 1024 * 1024
 
@@ -278,6 +280,11 @@ def find_workspace(explicit: Path | None, start: Path | None = None) -> Path:
         f"no {CONFIG_NAME} in {here} or above; make a workspace with `mailroom init DIR --taxonomy FILE`, "
         f"or name one with --workspace or ${WORKSPACE_VARIABLE}"
     )
+
+
+def database_password() -> str | None:
+    """The password for a database URL that has none: a file that many may read is no place for one."""
+    return os.environ.get(DATABASE_PASSWORD_VARIABLE)
 
 
 def settings_or_defaults(explicit: Path | None) -> Settings:

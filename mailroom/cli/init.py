@@ -22,6 +22,13 @@ def init(
     cross_encoder: Annotated[
         str, typer.Option(metavar="NAME", help="`none`, a model directory, or a hub id.")
     ] = "none",
+    store: Annotated[
+        str,
+        typer.Option(
+            metavar="URL",
+            help="Where predictions are kept; postgresql://user@host/name for several machines.",
+        ),
+    ] = "sqlite:///mailroom.db",
 ) -> None:
     """Make a workspace: check the taxonomy, export the models, open the prediction log.
 
@@ -35,7 +42,7 @@ def init(
     started = time.monotonic()
     with console.status("Making the workspace") as status:
         workspace = create_workspace(
-            directory, taxonomy, bi_encoder, cross_encoder, lambda step: status.update(step)
+            directory, taxonomy, bi_encoder, cross_encoder, lambda step: status.update(step), store
         )
     with workspace:
         for notice in workspace.notices():

@@ -3,48 +3,23 @@
 Knows the two kinds of database and their settings, and nothing of what the tables hold.
 """
 
-import os
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from mailroom.errors import StoreError
+from mailroom.store import postgresql, sqlite
 from mailroom.store.schema import SCHEMA_REVISION
 
-BUSY_TIMEOUT_MS = 30_000
-
-# An email's row takes about 1 KB: pages of 4 KB leave a tenth more of the file empty, pages of 16 KB gain
-# little and make every commit write more (measured with benchmarks/log.py).
-_PAGE_BYTES = 8192
-
-_MEMORY = ":memory:"
 _WRITES = "mailroom_writes"
 _MIGRATIONS = Path(__file__).parent / "migrations"
-
-# What SQLite says (the start or a part of it) → what happened and what to do about it.
-_SQLITE_ADVICE = (
-    ("database or disk is full", "the disk is full; free some space and run the same command again"),
-    ("database is locked", "another process has kept it locked; wait for it or end it, then try again"),
-    ("database table is locked", "another process has kept it locked; wait for it or end it, then try again"),
-    ("readonly database", "it cannot be written; check the rights of the file and of its folder"),
-    ("unable to open", "it cannot be opened; check that the folder is there and can be written"),
-    ("file is not a database", "it is not a database; name the mailroom.db of a workspace"),
-    ("file is encrypted", "it is not a database; name the mailroom.db of a workspace"),
-    ("malformed", "it is damaged; restore it from a backup, or save what `sqlite3 FILE .recover` finds"),
-    (
-        "failed: predictions.id",
-        "a prediction with this id is in the log already; every prediction needs its own",
-    ),
-    ("disk i/o error", "the disk does not answer; check it and the space on it, then try again"),
-)
 
 
 class Database:
@@ -96,7 +71,8 @@ class Database:
 def open_database(url: str | sa.URL, *, read_only: bool = False) -> Database:
     """Open the database of a URL, made or migrated to the newest schema where that is needed.
 
-    `read_only` never makes, migrates or changes anything. StoreError says what is wrong with the place.
+    `read_only` never makes, migrates or changes anything. StoreError or ConfigError says what is wrong
+    with the place.
     """
     parsed = _parse_url(url)
     database = Database(_engine(parsed, read_only), _place(parsed), read_only=read_only)
@@ -111,7 +87,7 @@ def open_database(url: str | sa.URL, *, read_only: bool = False) -> Database:
 def _prepare(database: Database) -> None:
     is_sqlite = database.engine.dialect.name == "sqlite"
     if is_sqlite:
-        _check_file(database)
+        sqlite.check_file(database.place, database.read_only)
     with database.read() as connection:
         revision = _schema_revision(connection, database.place)
     if revision == SCHEMA_REVISION:
@@ -122,17 +98,9 @@ def _prepare(database: Database) -> None:
             f"got {revision or 'an empty database'}; any command that writes brings it up to date"
         )
     if is_sqlite:
-        _switch_to_wal(database)
+        sqlite.switch_to_wal(database.engine, database.errors)
     with database.write() as connection:
         _migrate(connection, database.place)
-
-
-def _check_file(database: Database) -> None:
-    path = Path(database.place)
-    if path.is_dir():
-        raise StoreError(f"{database.place}: expected a database file, got a folder")
-    if database.read_only and database.place != _MEMORY and not path.exists():
-        raise StoreError(f"{database.place}: no such prediction log; `mailroom classify` makes one")
 
 
 def _schema_revision(connection: Connection, place: str) -> str | None:
@@ -141,7 +109,9 @@ def _schema_revision(connection: Connection, place: str) -> str | None:
         query = sa.text("SELECT version_num FROM alembic_version")
         return connection.execute(query).scalar_one_or_none()
     if tables:
-        raise StoreError(f"{place}: expected a prediction log, got a database with other tables in it")
+        raise StoreError(
+            f"{place}: expected a prediction log, got a database with other tables in it; name one of its own"
+        )
     return None
 
 
@@ -168,7 +138,7 @@ def _migrate(connection: Connection, place: str) -> None:
 def url_in_folder(url: str, folder: Path) -> sa.URL:
     """The URL, with a relative SQLite path taken as one in `folder`."""
     parsed = _parse_url(url)
-    if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", _MEMORY):
+    if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", sqlite.MEMORY):
         return parsed
     return parsed.set(database=str(folder / (parsed.database or "")))
 
@@ -180,10 +150,18 @@ def _parse_url(url: str | sa.URL) -> sa.URL:
 
 def _engine(url: sa.URL, read_only: bool) -> Engine:
     with _url_errors():
-        engine = sa.create_engine(_sqlite_url(url, read_only), hide_parameters=True)
-    if engine.dialect.name == "sqlite":
-        sa.event.listen(engine, "connect", _configure_sqlite)
-        sa.event.listen(engine, "begin", _begin_sqlite)
+        if url.get_backend_name() == "sqlite":
+            engine, begin = sqlite.make_engine(url, read_only), sqlite.begin
+        elif url.get_backend_name() == "postgresql":
+            engine, begin = postgresql.make_engine(url), postgresql.begin
+        else:
+            raise ArgumentError(url.get_backend_name())
+
+    @sa.event.listens_for(engine, "begin")
+    def open_transaction(connection: Connection) -> None:
+        for statement in begin(connection.get_execution_options().get(_WRITES, False)):
+            connection.exec_driver_sql(statement)
+
     return engine
 
 
@@ -193,72 +171,21 @@ def _url_errors() -> Iterator[None]:
         yield
     except (ArgumentError, NoSuchModuleError, ImportError) as exc:
         raise StoreError(
-            f"store.url: expected a database URL such as sqlite:///mailroom.db, got one that is unusable "
-            f"({type(exc).__name__}); correct it in mailroom.toml"
+            "store.url: expected a database URL such as sqlite:///mailroom.db or "
+            f"postgresql://user@host/name, got one that is unusable ({type(exc).__name__}); correct it"
         ) from exc
 
 
-def _sqlite_url(url: sa.URL, read_only: bool) -> sa.URL:
-    if url.get_backend_name() != "sqlite" or not read_only or url.database in (None, "", _MEMORY):
-        return url
-    path = Path(url.database or "").absolute()
-    query = {"mode": "ro", "uri": "true"}
-    # In a folder that cannot be written SQLite cannot make the shared index of its log; without a log
-    # there is nothing to share.
-    if not _is_writable(path.parent) and not Path(f"{path}-wal").exists():
-        query = {"immutable": "1", "uri": "true"}
-    return url.set(database=f"file:{path.as_uri().removeprefix('file://')}", query=query)
-
-
-def _is_writable(folder: Path) -> bool:
-    return os.access(folder, os.W_OK)
-
-
-def _configure_sqlite(connection: Any, _record: Any) -> None:
-    # The driver's own transactions leave out reads and schema changes; `_begin_sqlite` opens them instead.
-    connection.isolation_level = None
-    connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-    connection.execute("PRAGMA foreign_keys = ON")
-    # In WAL mode NORMAL may lose the last commits in a power cut; a prediction is shown once it is committed.
-    connection.execute("PRAGMA synchronous = FULL")
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    # A transaction that starts by reading and then writes can fail at once, without waiting for its turn.
-    writes = connection.get_execution_options().get(_WRITES, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def _switch_to_wal(database: Database) -> None:
-    """Turn on the write-ahead log, for good: SQLite does not wait for other processes here, so this does."""
-    deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
-    while True:
-        try:
-            with database.errors():
-                connection = database.engine.raw_connection()
-                try:
-                    connection.cursor().execute(f"PRAGMA page_size = {_PAGE_BYTES}").close()
-                    connection.cursor().execute("PRAGMA journal_mode = WAL").close()
-                finally:
-                    connection.close()
-                return
-        except StoreError as exc:
-            if "locked" not in str(exc) or time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
-
-
 def _advice(exc: Exception) -> str:
-    said = str(getattr(exc, "orig", None) or exc).splitlines()[0]
-    lowered = said.casefold()
-    for part, advice in _SQLITE_ADVICE:
-        if part in lowered:
-            return advice
-    return f"expected the database to answer, got {type(exc).__name__}: {said}"
+    cause = getattr(exc, "orig", None) or exc
+    advice = sqlite.advice(cause) if isinstance(cause, sqlite3.Error) else postgresql.advice(cause)
+    return advice or (
+        f"expected the database to answer, got {type(exc).__name__}: {str(cause).splitlines()[0]}"
+    )
 
 
 def _place(url: sa.URL) -> str:
-    """The file for SQLite, the URL without its password for others."""
+    """The file for SQLite, the URL without its password and its options for others."""
     if url.get_backend_name() != "sqlite":
-        return url.render_as_string(hide_password=True)
-    return url.database or _MEMORY
+        return url.set(query={}).render_as_string(hide_password=True)
+    return url.database or sqlite.MEMORY

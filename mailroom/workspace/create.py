@@ -36,14 +36,21 @@ Progress = Callable[[str], None]
 
 
 def create_workspace(
-    root: Path, taxonomy_file: Path, bi_encoder: str, cross_encoder: str, progress: Progress
+    root: Path,
+    taxonomy_file: Path,
+    bi_encoder: str,
+    cross_encoder: str,
+    progress: Progress,
+    store: str = Settings().store.url,
 ) -> Workspace:
     """Make a workspace in `root` and open it.
 
-    `bi_encoder` and `cross_encoder` are `embedded`, a directory, a hub id, or (cross) `none`. Raises
-    ConfigError where the folder cannot be used, TaxonomyError, ModelError.
+    `bi_encoder` and `cross_encoder` are `embedded`, a directory, a hub id, or (cross) `none`; `store` is the
+    URL of the prediction log. Raises ConfigError where the folder or the store cannot be used, TaxonomyError,
+    ModelError, StoreError.
     """
     _check_folder(root)
+    _check_store(store, root)
     progress("reading the taxonomy")
     taxonomy = load_taxonomy(taxonomy_file)
     _check_taxonomy_in(root, taxonomy_file, taxonomy)
@@ -54,11 +61,15 @@ def create_workspace(
         root = root.resolve()
         version = make_version(root / MODELS, sources, taxonomy, progress)
         progress("opening the prediction log")
-        with open_database(url_in_folder(Settings().store.url, root)) as database:
+        with open_database(url_in_folder(store, root)) as database:
             PromotionLog(database).promote(version.id, current_user(), "made by init")
         progress("writing the settings")
         _write_taxonomy(root, taxonomy_file, taxonomy)
-        values = {"models.bi_encoder": bi_encoder, "models.cross_encoder": cross_encoder}
+        values = {
+            "models.bi_encoder": bi_encoder,
+            "models.cross_encoder": cross_encoder,
+            "store.url": store,
+        }
         _write_atomically(root / CONFIG_NAME, render_toml(values))
     except OSError as exc:
         raise ConfigError(f"{root}: the workspace cannot be written: {exc.strerror}") from exc
@@ -110,6 +121,20 @@ def _check_folder(root: Path) -> None:
     # Said before the minute that an export takes, not after it.
     if not os.access(parent, os.W_OK | os.X_OK):
         raise ConfigError(f"{parent}: cannot be written; name a folder of your own")
+
+
+def _check_store(store: str, root: Path) -> None:
+    """A database with the log of another workspace is refused: the two would answer with one's models."""
+    url = url_in_folder(store, root)
+    if url.get_backend_name() == "sqlite":
+        return
+    with open_database(url) as database:
+        current = PromotionLog(database).current()
+        if current is not None:
+            raise ConfigError(
+                f"{database.place}: expected an empty database, got the log of a workspace whose model is "
+                f"{current}; name another one, or copy that workspace's folder to serve it from here too"
+            )
 
 
 def _resolve(bi_encoder: str, cross_encoder: str) -> dict[str, tuple[str, Path]]:

@@ -200,3 +200,36 @@ def test_a_user_without_a_name_can_make_a_workspace(
     assert run("init", desk, "--taxonomy", taxonomy_file).code == 0
     with Workspace.open(desk, read_only=True) as opened:
         assert opened.promotions.history()[-1].promoted_by == f"uid {os.getuid()}"
+
+
+@pytest.mark.usefixtures("cheap_export")
+def test_the_log_may_be_in_postgresql(
+    run: Run, taxonomy_file: Path, tmp_path: Path, postgresql_url: str
+) -> None:
+    desk = tmp_path / "elsewhere"
+    assert run("init", desk, "--taxonomy", taxonomy_file, "--store", postgresql_url).code == 0
+    assert f'url = "{postgresql_url}"' in (desk / "mailroom.toml").read_text(encoding="utf-8")
+    classified = run("-w", desk, "classify", write_mailbox(tmp_path / "in.mbox", 3), "--json")
+    assert (classified.code, len(classified.lines)) == (0, 3)
+    assert len(run("-w", desk, "log", "--json").lines) == 3
+    assert not (desk / "mailroom.db").exists()
+
+
+@pytest.mark.usefixtures("cheap_export")
+def test_a_log_of_another_workspace_is_not_taken_for_a_new_one(
+    run: Run, taxonomy_file: Path, tmp_path: Path, postgresql_url: str
+) -> None:
+    assert run("init", tmp_path / "one", "--taxonomy", taxonomy_file, "--store", postgresql_url).code == 0
+    again = run("init", tmp_path / "two", "--taxonomy", taxonomy_file, "--store", postgresql_url)
+    assert again.code == 1
+    assert "expected an empty database, got the log of a workspace" in again.err
+    assert not (tmp_path / "two").exists()
+
+
+def test_an_unusable_store_is_named_before_anything_is_made(
+    run: Run, taxonomy_file: Path, tmp_path: Path
+) -> None:
+    made = run("init", tmp_path / "desk", "--taxonomy", taxonomy_file, "--store", "postgres//nothing")
+    assert made.code == 1
+    assert "expected a database URL such as" in made.err
+    assert not (tmp_path / "desk").exists()

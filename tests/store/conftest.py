@@ -1,8 +1,7 @@
-"""One set of fixtures for every kind of database: add a URL maker to `URLS` to run the suite on it."""
+"""Prediction logs to test, on every kind of database, and what goes into them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 import uuid_utils
@@ -14,13 +13,6 @@ from mailroom.store.prediction_log import LogEntry, PredictionLog
 LABELS = [(f"label-{i}", ("Root", f"Label {i}")) for i in range(30)]
 TAXONOMY = "abcdef012345"
 NOON = datetime(2026, 11, 22, 12, 0, 0, 123456, tzinfo=UTC)
-
-URLS: dict[str, Callable[[Path], str]] = {"sqlite": lambda folder: f"sqlite:///{folder / 'mailroom.db'}"}
-
-
-@pytest.fixture(params=sorted(URLS))
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return URLS[request.param](tmp_path)
 
 
 @pytest.fixture

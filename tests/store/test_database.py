@@ -1,11 +1,9 @@
 """Opening, migrating, and what is said about places that are no prediction log."""
 
 import os
-import signal
 import sqlite3
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ import sqlalchemy as sa
 
 from mailroom.errors import StoreError
 from mailroom.store import database as database_module
+from mailroom.store import sqlite as sqlite_store
 from mailroom.store.database import Database, open_database, url_in_folder
 from mailroom.store.examples import ExampleReader
 from mailroom.store.feedback import FeedbackLog
@@ -66,6 +65,7 @@ def test_migrations_make_what_the_schema_says(database: Database) -> None:
         found = {
             index["name"]: index["column_names"]
             for index in sa.inspect(connection).get_indexes("predictions")
+            if "duplicates_constraint" not in index
         }
     expected = {
         index.name: [column.name for column in index.columns]
@@ -198,7 +198,7 @@ def test_damaged_file_is_named(path: Path) -> None:
 
 def test_locked_database_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     filled(path)
-    monkeypatch.setattr(database_module, "BUSY_TIMEOUT_MS", 50)
+    monkeypatch.setattr(sqlite_store, "BUSY_TIMEOUT_MS", 50)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with open_database(sqlite_url(path)) as database:
@@ -258,7 +258,7 @@ def test_reader_sees_all_and_changes_nothing(path: Path) -> None:
 
 def test_reader_works_in_a_folder_that_cannot_be_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     filled(path)
-    monkeypatch.setattr(database_module, "_is_writable", lambda folder: False)
+    monkeypatch.setattr(sqlite_store, "_is_writable", lambda folder: False)
     with open_database(sqlite_url(path), read_only=True) as database:
         assert PredictionLog(database).count() == 3
     assert [file.name for file in path.parent.iterdir()] == ["mailroom.db"]
@@ -294,75 +294,3 @@ def test_relative_file_is_in_the_folder(url: str, expected: str) -> None:
 def test_memory_database_serves_tests() -> None:
     with open_database("sqlite://") as database:
         assert PredictionLog(database).count() == 0
-
-
-APPENDER = """
-import sys
-from mailroom.store.database import open_database
-from mailroom.store.prediction_log import PredictionLog
-from tests.store.conftest import LABELS, NOON, TAXONOMY, make_entry
-first, batches = int(sys.argv[2]), int(sys.argv[3])
-with open_database(sys.argv[1]) as database:
-    log = PredictionLog(database)
-    log.register_taxonomy(TAXONOMY, LABELS)
-    for batch in range(batches):
-        entries = [make_entry(first + 10 * batch + i, model=f"v{batch % 3}") for i in range(10)]
-        log.append(entries)
-        for entry in entries:
-            print(entry.prediction.id, flush=True)
-"""
-
-
-def start_appender(path: Path, first: int, batches: int) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-c", APPENDER, str(sqlite_url(path)), str(first), str(batches)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
-def test_processes_may_make_and_fill_one_log_together(path: Path) -> None:
-    processes = [start_appender(path, 100_000 * number, 20) for number in range(3)]
-    printed = [process.communicate(timeout=120)[0].split() for process in processes]
-    assert [process.returncode for process in processes] == [0, 0, 0]
-    with open_database(sqlite_url(path), read_only=True) as database:
-        logged = {row.prediction.id for row in PredictionLog(database).query()}
-    assert logged == {prediction for ids in printed for prediction in ids}
-    assert len(logged) == 600
-
-
-def test_threads_may_share_one_log(path: Path) -> None:
-    with open_database(sqlite_url(path)) as database:
-        log = PredictionLog(database)
-        log.register_taxonomy(TAXONOMY, LABELS)
-
-        def work(first: int) -> None:
-            for number in range(20):
-                log.append([make_entry(first + number, model=f"v{number % 4}")])
-
-        threads = [threading.Thread(target=work, args=(1000 * number,)) for number in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert log.count() == 80
-        assert log.count(LogFilter(model="v3")) == 20
-
-
-@pytest.mark.parametrize("lines_before_kill", [1, 57, 200])
-def test_killed_process_loses_nothing_that_it_printed(path: Path, lines_before_kill: int) -> None:
-    process = start_appender(path, 0, 10_000)
-    assert process.stdout is not None
-    printed = [process.stdout.readline().strip() for _ in range(lines_before_kill)]
-    process.send_signal(signal.SIGKILL)
-    printed += [line.strip() for line in process.stdout if len(line) == 37]
-    process.stdout.close()
-    assert process.wait() == -signal.SIGKILL
-    with open_database(sqlite_url(path)) as database:
-        log = PredictionLog(database)
-        assert all(log.get(prediction_id) is not None for prediction_id in printed)
-        # Whole batches or nothing.
-        assert log.count() % 10 == 0
-        with database.read() as connection:
-            assert connection.exec_driver_sql("PRAGMA integrity_check").scalar_one() == "ok"

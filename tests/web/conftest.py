@@ -46,12 +46,23 @@ def add_version(root: Path, note: str) -> str:
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def store_url() -> str:
+    """Where the workspace keeps its log; tests that must hold for every kind of database override it."""
+    return "sqlite:///mailroom.db"
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store_url: str) -> Path:
     """A workspace with two versions, the first of them current."""
     folder = tmp_path / "desk"
     folder.mkdir()
     (folder / "taxonomy.yaml").write_text(TAXONOMY, encoding="utf-8")
-    values = {"serve.follow_every_ms": 20, "serve.max_body_bytes": 4096, "classify.threads": 2}
+    values = {
+        "serve.follow_every_ms": 20,
+        "serve.max_body_bytes": 4096,
+        "classify.threads": 2,
+        "store.url": store_url,
+    }
     (folder / "mailroom.toml").write_text(render_toml(values), encoding="utf-8")
     first, _ = add_version(folder, "first"), add_version(folder, "second")
     with Workspace(folder, load_settings(folder / "mailroom.toml")) as workspace:

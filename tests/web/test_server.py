@@ -22,6 +22,12 @@ Start = Callable[..., "tuple[subprocess.Popen[str], str]"]
 
 
 @pytest.fixture
+def store_url(url: str) -> str:
+    """Every kind of database."""
+    return url
+
+
+@pytest.fixture
 def start(root: Path) -> Iterator[Start]:
     """Start the service on a free port; gives the process and its address."""
     started: list[subprocess.Popen[str]] = []

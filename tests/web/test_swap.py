@@ -19,6 +19,12 @@ from tests.web.conftest import send
 SECONDS = 20.0
 
 
+@pytest.fixture
+def store_url(url: str) -> str:
+    """Every kind of database."""
+    return url
+
+
 def wait_until(holds: Callable[[], bool]) -> None:
     deadline = time.monotonic() + SECONDS
     while not holds():

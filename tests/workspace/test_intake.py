@@ -4,7 +4,6 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -43,8 +42,8 @@ class Gate:
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    with open_database(f"sqlite:///{tmp_path / 'mailroom.db'}") as opened:
+def database(url: str) -> Iterator[Database]:
+    with open_database(url) as opened:
         yield opened
 
 
@@ -94,9 +93,9 @@ def answer(future: "Future[Answer]") -> Answer:
     return future.result(SECONDS)
 
 
-def test_an_answer_is_on_disk_when_it_is_handed_out(make: Make, tmp_path: Path) -> None:
+def test_an_answer_is_on_disk_when_it_is_handed_out(make: Make, url: str) -> None:
     given = answer(make().submit(mail(), SECONDS))
-    with open_database(f"sqlite:///{tmp_path / 'mailroom.db'}", read_only=True) as other:
+    with open_database(url, read_only=True) as other:
         assert PredictionLog(other).get(given.prediction.id) is not None
     assert given.prediction.label == "refund"
     assert not given.known
