@@ -383,7 +383,9 @@ def test_exported_words_come_in_again_in_another_workspace(
 
 
 @pytest.mark.slow
-def test_ten_thousand_rows_are_imported_without_comparing_each_with_each(run: Run, workspace: Path, tmp_path: Path) -> None:
+def test_time_to_import_does_not_grow_with_the_square_of_the_rows(
+    run: Run, workspace: Path, tmp_path: Path
+) -> None:
     from time import process_time
 
     labels = ["refund", "invoice", "lost", "late", "password"]
