@@ -204,6 +204,9 @@ class ServeSettings:
 
     host: str = setting("127.0.0.1", "Address to listen on; another than loopback needs an API key first.")
     port: int = setting(8025, "Port to listen on; 0 takes a free one.", 0, 65_535)
+    workers: int = setting(
+        1, "Processes that answer on one socket; the threads of `classify.threads` = 0 are shared out.", 1, 64
+    )
     max_waiting_emails: int = setting(
         256, "Emails taken and not yet answered; beyond them a request gets 429 and is to come again.", 1
     )

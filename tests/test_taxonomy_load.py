@@ -289,7 +289,7 @@ def test_corpus_taxonomies_load_and_survive_conversion(tmp_path: Path, corpus: s
     assert load(tmp_path, to_yaml(taxonomy)).revision == taxonomy.revision
 
 
-def test_five_thousand_labels_load_in_well_under_a_second(tmp_path: Path) -> None:
+def test_time_to_load_does_not_grow_with_the_square_of_the_labels(tmp_path: Path) -> None:
     label = "  - id: g{0}-l{1}\n    name: Label {0} {1}\n    description: of {1}\n    examples: [a, b]\n"
     groups = (
         f"- name: Group {group}\n  children:\n" + "".join(label.format(group, i) for i in range(50))
@@ -299,4 +299,5 @@ def test_five_thousand_labels_load_in_well_under_a_second(tmp_path: Path) -> Non
     started = time.process_time()
     taxonomy = load(tmp_path, content)
     assert len(taxonomy.assignable) == 5000
-    assert time.process_time() - started < 1.0
+    # Half a second; minutes where every label is compared with every other.
+    assert time.process_time() - started < 20.0

@@ -51,7 +51,8 @@ class Database:
         """Turn every database error inside into a StoreError."""
         try:
             yield
-        except (SQLAlchemyError, sqlite3.Error) as exc:
+        # PostgreSQL's driver lets some errors of its socket through as they are.
+        except (SQLAlchemyError, sqlite3.Error, ConnectionError, TimeoutError) as exc:
             raise StoreError(f"{self.place}: {_advice(exc)}") from exc
 
     def close(self) -> None:

@@ -56,9 +56,7 @@ def make_engine(url: sa.URL) -> Engine:
     arguments = _connect_arguments(url)
     plain = url.set(drivername=f"postgresql+{_DRIVER}", query={})
     try:
-        engine = sa.create_engine(
-            plain, hide_parameters=True, pool_pre_ping=True, connect_args=arguments, client_encoding="utf8"
-        )
+        engine = sa.create_engine(plain, hide_parameters=True, connect_args=arguments, client_encoding="utf8")
     except ImportError as exc:
         raise ConfigError(
             f"store.url: expected the driver of PostgreSQL, found no {_DRIVER}; "
@@ -67,6 +65,7 @@ def make_engine(url: sa.URL) -> Engine:
     # One statement for many rows: the driver would ask the server once a row.
     engine.dialect.use_insertmanyvalues_wo_returning = True
     sa.event.listen(engine, "connect", _configure)
+    sa.event.listen(engine, "checkout", _check)
     return engine
 
 
@@ -88,7 +87,8 @@ def advice(error: BaseException) -> str | None:
     """
     fields = error.args[0] if error.args else None
     if not isinstance(fields, dict):
-        return _UNREACHABLE if type(error).__name__ == "InterfaceError" else None
+        gone = isinstance(error, OSError) or type(error).__name__ == "InterfaceError"
+        return _UNREACHABLE if gone else None
     if fields.get("n") == "predictions_id_key":
         return _REPEATED_ID
     code = fields.get("C", "")
@@ -146,3 +146,14 @@ def _configure(connection: Any, _record: Any) -> None:
     )
     connection.commit()
     cursor.close()
+
+
+def _check(connection: Any, _record: Any, _proxy: Any) -> None:
+    """Have connections that died since their last use replaced; the driver's errors are of several kinds."""
+    connection.autocommit = True
+    try:
+        connection.cursor().execute(";")
+    except Exception as exc:
+        raise sa.exc.InvalidatePoolError("the connection has died") from exc
+    finally:
+        connection.autocommit = False

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI
@@ -49,12 +50,15 @@ SECURITY_HEADERS = {
 }
 
 
-def make_app(service: Service, *, loopback_only: bool) -> FastAPI:
-    """The application; `loopback_only` says that no other machine can reach it."""
+def make_app(service: Service, *, loopback_only: bool, figures: Path | None = None) -> FastAPI:
+    """The application; `loopback_only` says that no other machine can reach it.
+
+    `figures` is the folder in which several workers keep their figures, to be told together.
+    """
     settings = service.workspace.settings.serve
     doorman = Doorman(service.keys, loopback_only, timedelta(hours=settings.session_hours))
     drift = DriftWatch(service.live)
-    site = Site(service, doorman, Metrics(service.intake, service.live, drift), drift)
+    site = Site(service, doorman, Metrics(service.intake, service.live, drift, figures), drift)
     hands = Hands(site)
 
     @asynccontextmanager

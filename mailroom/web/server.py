@@ -1,6 +1,5 @@
 """The application on a socket, until a signal ends it: what was taken is answered first."""
 
-import ipaddress
 import signal
 import socket
 import threading
@@ -8,9 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import uvicorn
+from starlette.types import ASGIApp
 
-from mailroom.errors import ConfigError
 from mailroom.web.app import make_app
+from mailroom.web.desk_elsewhere import DeskElsewhere
+from mailroom.web.listening import is_loopback
+from mailroom.web.workers import Inherited
 from mailroom.workspace.service import Service
 
 # Connections that are open at once; each costs some memory, whatever it asks for.
@@ -19,36 +21,40 @@ _KEEP_ALIVE_SECONDS = 30
 _END_SECONDS = 30
 
 
-def is_loopback(host: str) -> bool:
-    """Whether an address can be reached from this machine alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens; ConfigError where the address cannot be had."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host.strip("[]"), port), family=family, backlog=2048)
-    except OSError as exc:
-        raise ConfigError(
-            f"{host}:{port}: cannot be listened on: {exc.strerror}; choose another with --host and --port"
-        ) from exc
-
-
 def run(service: Service, listener: socket.socket) -> None:
     """Serve until SIGINT or SIGTERM."""
     make_server(service, listener.getsockname()[0]).run(sockets=[listener])
 
 
-def make_server(service: Service, host: str) -> uvicorn.Server:
-    """The server for a socket on this address; `should_exit` ends it."""
+def run_worker(service: Service, inherited: Inherited) -> None:
+    """Serve as one of several workers, until a signal, or until the keeper is gone."""
+    listener = socket.socket(fileno=inherited.listener)
+    control = socket.socket(fileno=inherited.control)
+    sockets = [listener]
+    if inherited.desk is not None:
+        sockets.append(socket.socket(fileno=inherited.desk))
+    server = make_server(service, listener.getsockname()[0], inherited)
+
+    def end_with_keeper() -> None:
+        control.recv(1)
+        server.should_exit = True
+
+    threading.Thread(target=end_with_keeper, name="mailroom-keeper", daemon=True).start()
+    control.send(b"r")
+    server.run(sockets=sockets)
+
+
+def make_server(service: Service, host: str, inherited: Inherited | None = None) -> uvicorn.Server:
+    """The server for a socket on this address, `inherited` where it is a worker; `should_exit` ends it."""
+    loopback_only = is_loopback(host)
+    if inherited is None:
+        app: ASGIApp = make_app(service, loopback_only=loopback_only)
+    else:
+        app = make_app(service, loopback_only=loopback_only, figures=inherited.folder)
+        if inherited.desk is None:
+            app = DeskElsewhere(app, str(inherited.desk_path))
     config = uvicorn.Config(
-        make_app(service, loopback_only=is_loopback(host)),
+        app,
         log_level="warning",
         access_log=False,
         server_header=False,

@@ -16,13 +16,17 @@ from mailroom.workspace.workspace import Workspace
 class Service:
     """A workspace that answers until it is closed; safe to share between threads."""
 
-    def __init__(self, workspace: Workspace) -> None:
-        """Load the model and start the threads; raises what loading raises."""
+    def __init__(self, workspace: Workspace, workers: int = 1) -> None:
+        """Load the model and start the threads; raises what loading raises.
+
+        `workers` is the number of processes that share this machine's cores.
+        """
         self.workspace = workspace
         self.keys = ApiKeys(workspace.database)
         self.audit = AuditLog(workspace.database)
         self.live = LiveModel(workspace)
-        self.intake = Intake(self.live, workspace.log, workspace.settings, workspace.threads)
+        threads = workspace.settings.classify.threads or max(1, workspace.threads // workers)
+        self.intake = Intake(self.live, workspace.log, workspace.settings, threads)
         self._closing = threading.Event()
         self._follower = threading.Thread(target=self._follow, name="mailroom-follow", daemon=True)
         self._follower.start()

@@ -1,5 +1,8 @@
 """A service on a small workspace: real store, log, registry and threads; encoders that need no model."""
 
+import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +38,8 @@ labels:
     name: Password reset
 """
 LOCAL = "http://127.0.0.1:8025"
+ROOT = Path(__file__).parents[2]
+Start = Callable[..., "tuple[subprocess.Popen[str], str]"]
 
 
 def add_version(root: Path, note: str) -> str:
@@ -130,3 +135,36 @@ def send(
     assert answer.status_code == 200, answer.text
     found: dict[str, object] = answer.json()
     return found
+
+
+@pytest.fixture
+def start(root: Path) -> Iterator[Start]:
+    """Start the service on a free port; gives the process and its address."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*more: str) -> tuple[subprocess.Popen[str], str]:
+        command = [
+            sys.executable,
+            "-m",
+            "tests.web.serve_stand_in",
+            "-w",
+            str(root),
+            "serve",
+            "--port",
+            "0",
+            *more,
+        ]
+        process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        started.append(process)
+        assert process.stderr is not None
+        said = ""
+        for line in process.stderr:
+            said += line
+            if match := re.search(r"listening on (http://\S+)", line):
+                return process, match[1]
+        raise AssertionError(said)
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()

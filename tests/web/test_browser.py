@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from mailroom.models.registry import list_versions
-from mailroom.web.server import listen, make_server
+from mailroom.web.listening import listen
+from mailroom.web.server import make_server
 from mailroom.workspace.service import Service
 from tests.web.conftest import Tokens
 

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from mailroom.errors import ConfigError
 from mailroom.web.app import SECURITY_HEADERS, make_app
-from mailroom.web.server import is_loopback
+from mailroom.web.listening import is_loopback, listen
 from mailroom.workspace.service import Service
 from tests.web.conftest import LOCAL, Tokens, send
 
@@ -192,7 +192,5 @@ def test_loopback_is_told_from_what_others_reach(host: str, loopback: bool) -> N
 
 
 def test_config_error_is_what_an_unusable_address_is() -> None:
-    from mailroom.web.server import listen
-
     with pytest.raises(ConfigError, match="cannot be listened on"):
         listen("192.0.2.1", 1)

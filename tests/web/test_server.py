@@ -2,62 +2,27 @@
 
 import json
 import random
-import re
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx2 as httpx
 import pytest
 
 from mailroom.workspace import Workspace
+from tests.web.conftest import Start
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 60
-Start = Callable[..., "tuple[subprocess.Popen[str], str]"]
 
 
 @pytest.fixture
 def store_url(url: str) -> str:
     """Every kind of database."""
     return url
-
-
-@pytest.fixture
-def start(root: Path) -> Iterator[Start]:
-    """Start the service on a free port; gives the process and its address."""
-    started: list[subprocess.Popen[str]] = []
-
-    def start(*more: str) -> tuple[subprocess.Popen[str], str]:
-        command = [
-            sys.executable,
-            "-m",
-            "tests.web.serve_stand_in",
-            "-w",
-            str(root),
-            "serve",
-            "--port",
-            "0",
-            *more,
-        ]
-        process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-        started.append(process)
-        assert process.stderr is not None
-        said = ""
-        for line in process.stderr:
-            said += line
-            if match := re.search(r"listening on (http://\S+)", line):
-                return process, match[1]
-        raise AssertionError(said)
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
 
 
 def until_ready(address: str) -> None:
