@@ -70,7 +70,8 @@ class Choice:
 class Judgement:
     """The gate's verdict on `setup`, and the answers that it rests on.
 
-    `marks` say what the review mark of (champion, challenger) is worth on these emails, None without any.
+    `marks` say what the review mark of (champion, challenger) is worth on these emails, None without any;
+    `cross_fitted` of them are training gold.
     """
 
     setup: Setup
@@ -80,6 +81,7 @@ class Judgement:
     rivals: Mapping[str, float]
     review: ReviewFit
     marks: tuple[ReviewFigures, ReviewFigures] | None
+    cross_fitted: int = 0
 
 
 class Judge:
@@ -146,7 +148,14 @@ class Judge:
         fit = self._fit_review(setup, served)
         setup = replace(setup, review_below=fit.below_probability, outside_above=fit.outside_above)
         return Judgement(
-            setup, verdict, tuple(before), answers, rivals, fit, self._marks(champion, before, setup, served)
+            setup,
+            verdict,
+            tuple(before),
+            answers,
+            rivals,
+            fit,
+            self._marks(champion, before, setup, served),
+            cross_fitted=len(extra),
         )
 
     def _fit_review(self, setup: Setup, judged: Sequence[Answer]) -> ReviewFit:

@@ -70,6 +70,7 @@ def render_text(report: LearningReport) -> str:
         f"{heading.workspace}: learning cycle {heading.cycle}, {heading.created_at:%Y-%m-%d %H:%M} UTC",
         f"champion {heading.champion}, challenger {heading.challenger}, "
         f"{report.verdict.emails:,} gold emails",
+        *([f"of the gold emails {report.judged_by}"] if report.judged_by else []),
         "",
         report.decision.upper(),
         *(

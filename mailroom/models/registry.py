@@ -134,6 +134,11 @@ class ModelVersion:
         """The foreignness above which its answers are marked `out_of_taxonomy`; None before any fit."""
         return self.manifest.calibration.get("outside_above")
 
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """Why the gate refused this version; () where it did not."""
+        return tuple(self.manifest.trained_from.get("refused", ()))
+
     def precision_of(self, encoder: str) -> Precision:
         """The precision that the manifest chose for an encoder folder."""
         return "int8" if self.manifest.precision.get(encoder) == "int8" else "fp32"
