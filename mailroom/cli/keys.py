@@ -13,6 +13,8 @@ ESCAPE = "\x1b"
 _READ_BYTES = 1024
 # The bytes of an arrow key arrive together; a lone Escape is followed by nothing.
 _SEQUENCE_SECONDS = 0.05
+# A signal that comes right before a read blocks is seen when the read is over: so none blocks for longer.
+_LOOK_UP_SECONDS = 0.5
 
 
 class Keys:
@@ -63,6 +65,8 @@ class Keys:
             self._single_keys()
 
     def _read(self) -> None:
+        while not select.select([self._fd], [], [], _LOOK_UP_SECONDS)[0]:
+            pass
         data = os.read(self._fd, _READ_BYTES)
         if not data:
             raise EOFError

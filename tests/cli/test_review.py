@@ -240,11 +240,16 @@ class Terminal:
     def type(self, keys: str) -> None:
         os.write(self.fd, keys.encode())
 
-    def end(self) -> int:
+    def end(self, timeout: float = 300.0) -> int:
         """Wait for the command's end; its exit code."""
+        deadline = time.monotonic() + timeout
         try:
-            while os.read(self.fd, 65536):
-                pass
+            while True:
+                if not select.select([self.fd], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                    os.kill(self.pid, signal.SIGKILL)
+                    raise AssertionError("expected the command to end, it goes on")
+                if not os.read(self.fd, 65536):
+                    break
         except OSError:
             pass
         os.close(self.fd)

@@ -1,0 +1,48 @@
+"""Keys from a terminal, where a signal must never wait for one."""
+
+import os
+import pty
+import signal
+from types import SimpleNamespace
+
+import pytest
+
+from mailroom.cli import keys as module
+from mailroom.cli.keys import Keys
+
+
+class Closed(Exception):
+    """What the signal's handler raises."""
+
+
+def test_a_signal_right_before_a_read_is_not_left_waiting_for_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = pty.openpty()
+    looks: list[float | None] = []
+
+    def look(*arguments: object) -> tuple[list[int], list[int], list[int]]:
+        timeout = arguments[-1]
+        assert isinstance(timeout, float)
+        looks.append(timeout)
+        if len(looks) == 3:
+            signal.raise_signal(signal.SIGHUP)
+        return [], [], []
+
+    def close(_number: int, _frame: object) -> None:
+        raise Closed
+
+    monkeypatch.setattr(module.sys, "stdin", SimpleNamespace(fileno=lambda: theirs))
+    before = signal.signal(signal.SIGHUP, close)
+    try:
+        keys = Keys()
+        with monkeypatch.context() as patch:
+            patch.setattr(module.select, "select", look)
+            patch.setattr(module.os, "read", lambda *_: pytest.fail("a read blocks where nothing was typed"))
+            with pytest.raises(Closed):
+                keys.key()
+        assert looks == [module._LOOK_UP_SECONDS] * 3
+        os.write(ours, b"s\n")
+        assert keys.key() == "s"
+    finally:
+        signal.signal(signal.SIGHUP, before)
+        os.close(ours)
+        os.close(theirs)
