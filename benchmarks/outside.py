@@ -1,15 +1,15 @@
 """CLINC150 and its out-of-scope texts: how well do the answers' own figures tell foreign mail?
 
-    python -m benchmarks.outside --part val
+    python -m benchmarks.outside --part val [--learned]
     python -m benchmarks.outside --part val --workspace desk
 
-Without a workspace one is made from label names alone. `val` holds 3,000 texts against the 200 of oos_val and
-oos_train; choose anything by it. `test` (4,500 against 1,000) is for the figure that is published.
+Without a workspace one is made from label names alone; `--learned` imports the 15,000 training texts into it
+and runs one cycle: label vectors learn, a threshold is fitted, and the last lines say what its mark does.
+`val` holds 3,000 texts against the 200 of oos_val and oos_train; choose anything by it. `test` (4,500 against
+1,000) is for the figure that is published.
 """
 
 import argparse
-import json
-import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.label_trees import prepare
-from mailroom.evaluate.outside import FALSE_ALARMS, foreignness, outside_figures
-from mailroom.records import Candidate, Email, Prediction
-from mailroom.workspace import Workspace, create_workspace
+from benchmarks.learning_desk import LABEL_VECTORS_ALONE, import_rows, learn, make_desk, read_rows
+from mailroom.classify.marks import foreignness
+from mailroom.evaluate.outside import FALSE_ALARMS, outside_figures
+from mailroom.records import REVIEW_REASONS, Candidate, Email, Prediction, ReviewReason
+from mailroom.workspace import Workspace
 
-DATA = Path(os.environ.get("MAILROOM_DATA", Path(__file__).parents[2] / "shared" / "data")) / "clinc150"
 PARTS = {"val": (("val",), ("oos_val", "oos_train")), "test": (("test",), ("oos_test",))}
 Scores = NDArray[np.float64]
 
@@ -66,8 +66,7 @@ SCORES: dict[str, Callable[[Prediction], float]] = {
 def answers(workspace: Workspace, names: tuple[str, ...]) -> list[Prediction]:
     """What the workspace answers to the texts of some parts."""
     classifier = workspace.classifier()
-    lines = [line for name in names for line in (DATA / f"{name}.jsonl").read_text("utf-8").splitlines()]
-    rows = [json.loads(line) for line in lines]
+    rows = read_rows("clinc150", *names)
     return [classifier.classify(Email(row["id"], row["subject"], row["body"])) for row in rows]
 
 
@@ -76,27 +75,40 @@ def measure(root: Path, part: str) -> None:
     inside, outside = PARTS[part]
     with Workspace.open(root, read_only=True) as workspace:
         known, foreign = answers(workspace, inside), answers(workspace, outside)
+        above = workspace.version.outside_above
     print(f"{len(known):,} known, {len(foreign):,} foreign; version {known[0].model}, {known[0].decided_by}")
     print(f"{'score':30} AUROC  found at {FALSE_ALARMS:.0%} false alarms")
     for name, score in SCORES.items():
         inner, outer = (np.array([score(answer) for answer in found]) for found in (known, foreign))
         figures = outside_figures(inner, outer)
         print(f"{name:30} {figures.auroc:.4f} {figures.found:6.1%}")
+    if above is not None:
+        for reason in REVIEW_REASONS:
+            shares = [_marked(found, reason) for found in (known, foreign)]
+            print(f"marked {reason:23} {shares[0]:6.1%} known {shares[1]:6.1%} foreign")
+        marked = [np.mean([answer.needs_review for answer in found]) for found in (known, foreign)]
+        print(f"marked for review at all       {marked[0]:6.1%} known {marked[1]:6.1%} foreign")
+
+
+def _marked(found: list[Prediction], reason: ReviewReason) -> float:
+    return float(np.mean([reason in answer.review_reasons for answer in found]))
 
 
 def main() -> None:
     """Measure a workspace, or one that is made from label names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--part", choices=tuple(PARTS), default="val")
+    parser.add_argument("--learned", action="store_true", help="from the training part, label vectors alone")
     parser.add_argument("--workspace", type=Path, help="a workspace with CLINC150's labels")
     arguments = parser.parse_args()
     if arguments.workspace:
         measure(arguments.workspace, arguments.part)
         return
     with tempfile.TemporaryDirectory() as folder:
-        taxonomy, _ = prepare("clinc150", "train", 1, Path(folder))
-        root = Path(folder) / "desk"
-        create_workspace(root, taxonomy, "embedded", "none", lambda _: None).database.close()
+        root = make_desk("clinc150", Path(folder), LABEL_VECTORS_ALONE)
+        if arguments.learned:
+            import_rows(root, read_rows("clinc150", "train"))
+            learn(root)
         measure(root, arguments.part)
 
 

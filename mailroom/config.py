@@ -82,6 +82,11 @@ class ClassifySettings:
     review_below_margin: float = setting(
         0.1, "A prediction whose margin is smaller than this is marked `needs_review`.", 0.0, 1.0
     )
+    review_by_version: bool = setting(
+        True,
+        "Let the version that answers mark more: below the probability, and above the foreignness, that its "
+        "learning cycle found.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +127,20 @@ class LearningSettings:
     hard_negatives: int = setting(8, "Wrong labels that an example is contrasted with at most.", 0, 100)
     min_new_gold: int = setting(
         20, "Newly labelled emails without which `learn` leaves things as they are.", 1
+    )
+    unmarked_precision: float = setting(
+        0.95,
+        "Share of right answers that mail which is not marked for review should keep: a cycle fits the new "
+        "version's mark to it; 0 fits none.",
+        0.0,
+        0.999,
+    )
+    outside_false_alarms: float = setting(
+        0.05,
+        "Share of mail with a label that may be marked `out_of_taxonomy`: a cycle fits the new version's "
+        "threshold to it; 0 fits none.",
+        0.0,
+        0.5,
     )
     budget_minutes: int = setting(60, "Minutes that one cycle may work, unless `--budget` says.", 1)
     train_from_gold: int = setting(

@@ -11,6 +11,9 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 FeedbackSource = Literal["review", "audit", "import", "move"]
+# Why a person should look at an answer; the store keeps them as bits in this order.
+ReviewReason = Literal["low_probability", "small_margin", "out_of_taxonomy"]
+REVIEW_REASONS: tuple[ReviewReason, ...] = ("low_probability", "small_margin", "out_of_taxonomy")
 Grade = Literal["silver", "gold"]
 
 
@@ -62,7 +65,10 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """The answer for one email; `candidates` are best first and `candidates[0].label == label`."""
+    """The answer for one email; `candidates` are best first and `candidates[0].label == label`.
+
+    `review_reasons` say why it is marked; () where it is not, or where the log did not keep them yet.
+    """
 
     id: str
     email_id: str
@@ -77,6 +83,7 @@ class Prediction:
     decided_by: str
     created_at: datetime
     latency_ms: Mapping[str, float]
+    review_reasons: tuple[ReviewReason, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON-ready values, keyed by field name; times in ISO 8601 UTC."""
@@ -88,6 +95,7 @@ class Prediction:
             "probability": self.probability,
             "margin": self.margin,
             "needs_review": self.needs_review,
+            "review_reasons": list(self.review_reasons),
             "candidates": [candidate.to_dict() for candidate in self.candidates],
             "model": self.model,
             "taxonomy": self.taxonomy,

@@ -15,6 +15,7 @@ import uuid_utils
 from numpy.typing import NDArray
 
 from mailroom.classify.decide import Decision, contenders, decide, softmax
+from mailroom.classify.marks import ReviewRules
 from mailroom.classify.retrieve import Retriever
 from mailroom.config import ClassifySettings
 from mailroom.records import Candidate, Email, Prediction
@@ -103,11 +104,13 @@ class Classifier:
         cross_encoder: Scorer | None = None,
         shared_reader: SharedReader | None = None,
         temperature_factor: float = 1.0,
+        rules: ReviewRules | None = None,
     ) -> None:
         """`label_vectors` (n, d) stand in the order of `labels`.
 
         `shared_reader` is the cross-encoder again where its reading of an email gives the encoder's vector.
         `temperature_factor` > 0 multiplies the temperature of the last stage: what calibration found.
+        `rules` say which answers are marked for review; else the settings alone do.
         """
         self._encoder = encoder
         self._retriever = Retriever(label_vectors, settings.top_k)
@@ -117,6 +120,7 @@ class Classifier:
         self._cross_encoder = cross_encoder
         self._shared_reader = shared_reader
         self._temperature_factor = temperature_factor
+        self._rules = rules or ReviewRules.of(settings, None, None)
 
     @property
     def decided_by(self) -> str:
@@ -135,6 +139,7 @@ class Classifier:
         reranked = time.perf_counter()
         decision = self._decide(similarities, scores)
         candidates = self._candidates(decision.order, nearest, similarities, scores, decision.probabilities)
+        reasons = self._rules.reasons(candidates[0].probability, decision.margin, similarities.tolist())
         done = time.perf_counter()
         winner = self._labels[nearest[decision.order[0]]]
         return Prediction(
@@ -144,7 +149,7 @@ class Classifier:
             path=winner.path,
             probability=candidates[0].probability,
             margin=decision.margin,
-            needs_review=decision.needs_review,
+            needs_review=bool(reasons),
             candidates=candidates,
             model=self._provenance.model,
             taxonomy=self._provenance.taxonomy,
@@ -157,6 +162,7 @@ class Classifier:
                 "decide": _ms(reranked, done),
                 "total": _ms(started, done),
             },
+            review_reasons=reasons,
         )
 
     def _read(self, text: str) -> tuple[Vector, Callable[[Sequence[str]], Vector] | None]:
@@ -184,12 +190,12 @@ class Classifier:
     def _decide(self, similarities: Vector, scores: Vector | None) -> Decision:
         if self._cross_encoder is None or scores is None:
             alone = self._temperature_factor if self._cross_encoder is None else 1.0
-            return decide(similarities, RETRIEVAL_TEMPERATURE * alone, self._settings)
+            return decide(similarities, RETRIEVAL_TEMPERATURE * alone)
         count = len(scores)
         ranking = scores + np.float32(self._cross_encoder.similarity_weight) * similarities[:count]
         rest = softmax(similarities, RETRIEVAL_TEMPERATURE)[count:]
         temperature = self._cross_encoder.temperature * self._temperature_factor
-        return decide(ranking, temperature, self._settings, rest)
+        return decide(ranking, temperature, rest)
 
     def _candidates(
         self,

@@ -1,6 +1,6 @@
-"""Scores of the candidates → probabilities → margin, label and whether a person should look.
+"""Scores of the candidates → probabilities → margin and label.
 
-A label is always given: low confidence sets `needs_review`, it never withholds the answer.
+A label is always given: low confidence marks the answer (`marks.py`), it never withholds it.
 """
 
 import math
@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mailroom.config import ClassifySettings
 from mailroom.errors import ModelError
 
 Scores = NDArray[np.float32]
@@ -22,7 +21,6 @@ class Decision:
     order: NDArray[np.intp]
     probabilities: NDArray[np.float64]
     margin: float
-    needs_review: bool
 
 
 def softmax(scores: Scores, temperature: float) -> NDArray[np.float64]:
@@ -42,9 +40,7 @@ def contenders(similarities: Scores, temperature: float, share: float) -> int:
     return max(1, int((similarities >= floor).sum()))
 
 
-def decide(
-    scores: Scores, temperature: float, settings: ClassifySettings, rest: NDArray[np.float64] | None = None
-) -> Decision:
+def decide(scores: Scores, temperature: float, rest: NDArray[np.float64] | None = None) -> Decision:
     """Order the candidates by score; ties keep the retrieval order. ModelError if a score is not finite.
 
     `rest` are probabilities of further candidates, which have no score: they keep theirs, and the scored ones
@@ -60,5 +56,4 @@ def decide(
         order = np.argsort(-probabilities, kind="stable")
     ranked = probabilities[order]
     margin = float(ranked[0] - ranked[1]) if len(ranked) > 1 else float(ranked[0])
-    unsure = ranked[0] < settings.review_below_probability or margin < settings.review_below_margin
-    return Decision(order, ranked, margin, bool(unsure))
+    return Decision(order, ranked, margin)

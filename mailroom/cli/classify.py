@@ -26,7 +26,7 @@ Form = Literal["json", "csv", "table"]
 _FORM_NAMES = {"json": "JSON lines", "csv": "CSV", "table": "a table"}
 CSV_FIELDS = (
     "id", "email_id", "subject", "sender", "received_at", "origin", "label", "path", "probability", "margin",
-    "needs_review", "decided_by", "model", "taxonomy", "created_at", "candidates",
+    "needs_review", "review_reasons", "decided_by", "model", "taxonomy", "created_at", "candidates",
 )  # fmt: skip
 
 
@@ -166,7 +166,8 @@ def _summarise(run: "ClassificationRun", seconds: float, console: "Console") -> 
     tally = run.tally
     parts = [f"{tally.classified:,} classified"]
     if tally.classified:
-        parts[0] += f" ({tally.for_review:,} for review)"
+        outside = f", {tally.outside:,} of them perhaps outside the taxonomy" if tally.outside else ""
+        parts[0] += f" ({tally.for_review:,} for review{outside})"
     if tally.skipped:
         parts.append(f"{tally.skipped:,} already in the log (--again redoes them)")
     if tally.failed:
@@ -249,5 +250,6 @@ def csv_row(prediction: "Prediction") -> dict[str, object]:
     record = prediction.to_dict()
     record["path"] = " > ".join(prediction.path)
     record["needs_review"] = str(prediction.needs_review).lower()
+    record["review_reasons"] = " ".join(prediction.review_reasons)
     record["candidates"] = json.dumps(record["candidates"], ensure_ascii=False)
     return record

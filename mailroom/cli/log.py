@@ -11,6 +11,7 @@ import typer
 
 from mailroom.cli.context import Context, output, stderr_console, to_json_line
 from mailroom.errors import ConfigError, DataError
+from mailroom.records import REVIEW_REASONS, ReviewReason
 
 if TYPE_CHECKING:
     from mailroom.store.log_query import LogFilter, LoggedPrediction
@@ -33,6 +34,10 @@ def log(
     until: When = None,
     review: Annotated[
         bool | None, typer.Option("--review/--no-review", help="Marked for review, or not.")
+    ] = None,
+    reason: Annotated[
+        ReviewReason | None,
+        typer.Option(metavar="REASON", help=f"Marked for it: {', '.join(REVIEW_REASONS)}."),
     ] = None,
     margin_below: Annotated[float | None, typer.Option(metavar="M", help="Margin smaller than this.")] = None,
     margin_above: Annotated[float | None, typer.Option(metavar="M", help="Margin greater than this.")] = None,
@@ -70,6 +75,7 @@ def log(
         since=moment(since),
         until=moment(until),
         review=review,
+        reason=reason,
         margin_below=margin_below,
         margin_above=margin_above,
         model=model,

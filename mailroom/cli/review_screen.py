@@ -137,11 +137,7 @@ class ReviewScreen:
             style = "bold" if number == 1 else "default"
             share = f"{probabilities[label.id]:4.0%}" if label.id in probabilities else "    "
             self._print(f"[bold]{number}[/]  [{style}]{_escaped(path)}[/] {share}")
-        why = (
-            "drawn at random, to see how right the model is"
-            if item.kind == "audit"
-            else f"the model is unsure: the first leads by {item.prediction.margin:.2f}"
-        )
+        why = _why(item)
         earlier = self._session.earlier_answer
         said = f"; you said {_escaped(' › '.join(earlier.path))}" if earlier is not None else ""
         self._print(f"[dim]{why}{said}[/]")
@@ -151,6 +147,14 @@ class ReviewScreen:
 
     def _print(self, markup: str) -> None:
         self._console.print(markup, no_wrap=True, overflow="ellipsis", crop=True)
+
+
+def _why(item: "ReviewItem") -> str:
+    if item.kind == "audit":
+        return "drawn at random, to see how right the model is"
+    if "out_of_taxonomy" in item.prediction.review_reasons:
+        return "perhaps none of the labels fits: farther from all of them than known mail (s skips)"
+    return f"the model is unsure: the first leads by {item.prediction.margin:.2f}"
 
 
 def text_lines(text: str, subject: str, width: int) -> list[str]:

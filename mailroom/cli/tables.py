@@ -11,7 +11,7 @@ from mailroom.records import Prediction
 NARROWEST, WIDEST = 80, 200
 MIN_LABEL_WIDTH, MIN_SUBJECT_WIDTH = 20, 8
 # Probability, margin and mark, with the blanks between.
-_FIXED_WIDTH = 22
+_FIXED_WIDTH = 23
 # The digits of a prediction's id that are shown and taken: its end, since the ids of a day begin alike.
 ID_WIDTH = 8
 DIM, YELLOW, BOLD, RESET = "\033[2m", "\033[33m", "\033[1m", "\033[0m"
@@ -27,7 +27,7 @@ def prediction_rows(stream: IO[str], with_ids: bool = False) -> Callable[[Predic
 
     def row(prediction: Prediction, subject: str) -> str:
         path = fit(" › ".join(prediction.path), label_width, keep_end=True)
-        mark = "review" if prediction.needs_review else "      "
+        mark = _mark(prediction)
         shown = fit(printable(subject) or "(no subject)", subject_width).rstrip()
         name = f"{prediction.id[-ID_WIDTH:]} " if with_ids else ""
         if not is_terminal:
@@ -41,12 +41,19 @@ def prediction_rows(stream: IO[str], with_ids: bool = False) -> Callable[[Predic
     return row
 
 
+def _mark(prediction: Prediction) -> str:
+    """Of a foreign email that too: no label fits, so the label is not worth much."""
+    if "out_of_taxonomy" in prediction.review_reasons:
+        return "outside"
+    return "review " if prediction.needs_review else "       "
+
+
 def print_heading(stream: IO[str], with_ids: bool = False) -> None:
     """Name the columns of `prediction_rows` on a terminal; a pipe gets rows alone, for other programs."""
     if stream.isatty():
         label_width, _ = row_widths(_FIXED_WIDTH + (ID_WIDTH + 1 if with_ids else 0))
         name = "id".ljust(ID_WIDTH + 1) if with_ids else ""
-        print(f"{DIM}{name}{fit('label', label_width)} prob margin review  subject{RESET}", file=stream)
+        print(f"{DIM}{name}{fit('label', label_width)} prob margin review   subject{RESET}", file=stream)
 
 
 def row_widths(fixed: int) -> tuple[int, int]:

@@ -19,11 +19,13 @@ from mailroom.cycle.choose import (
 )
 from mailroom.cycle.desk import Desk
 from mailroom.cycle.label_learning import cross_fitted_answers
-from mailroom.cycle.setup import Advance, Answering, Setup
+from mailroom.cycle.review_fit import ReviewFit, fit_review, review_of
+from mailroom.cycle.setup import Advance, Answering, Setup, rules_of
 from mailroom.evaluate.answers import Answer
 from mailroom.evaluate.baseline import logistic_regression_answers
 from mailroom.evaluate.calibration import recalibrated
 from mailroom.evaluate.gate import Contender, Parity, Verdict, judge, top_1
+from mailroom.evaluate.metrics import ReviewFigures
 from mailroom.records import Example
 
 # From so many held-back emails on they choose and judge alone; below, cross-fitted answers stand beside.
@@ -66,13 +68,18 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The gate's verdict on `setup`, and the answers that it rests on."""
+    """The gate's verdict on `setup`, and the answers that it rests on.
+
+    `marks` say what the review mark of (champion, challenger) is worth on these emails, None without any.
+    """
 
     setup: Setup
     verdict: Verdict
     champion: tuple[Answer, ...]
     challenger: tuple[Answer, ...]
     rivals: Mapping[str, float]
+    review: ReviewFit
+    marks: tuple[ReviewFigures, ReviewFigures] | None
 
 
 class Judge:
@@ -133,8 +140,38 @@ class Judge:
         answers = tuple(chosen.answers)
         audited = [answer for answer in answers if answer.email_id in self._audited]
         # Most gold is mail that was asked about because it is hard; only audits tell how right the rest is.
-        setup = replace(setup, temperature_factor=calibrated_factor(audited, setup.temperature_factor))
-        return Judgement(setup, verdict, tuple(before), answers, rivals)
+        factor = calibrated_factor(audited, setup.temperature_factor)
+        served = recalibrated(answers, factor / setup.temperature_factor)
+        setup = replace(setup, temperature_factor=factor)
+        fit = self._fit_review(setup, served)
+        setup = replace(setup, review_below=fit.below_probability, outside_above=fit.outside_above)
+        return Judgement(
+            setup, verdict, tuple(before), answers, rivals, fit, self._marks(champion, before, setup, served)
+        )
+
+    def _fit_review(self, setup: Setup, judged: Sequence[Answer]) -> ReviewFit:
+        """The setup's review mark: how sure by held-back gold, how foreign by audits, or by all gold."""
+        held_back = self._answering.answers(setup, self._parts.validation)
+        if len(held_back) < ENOUGH and _is_cheap(setup, self._desk):
+            held_back += self._cross_fit(setup)
+        audited = [answer for answer in judged if answer.email_id in self._audited]
+        # Gold that was asked about is more foreign than the rest; audits alone are all mail in small.
+        known = (
+            audited
+            if len(audited) >= ENOUGH
+            else list({a.email_id: a for a in (*held_back, *judged)}.values())
+        )
+        return fit_review(held_back, known, self._desk.settings.learning)
+
+    def _marks(
+        self, champion: Setup, before: Sequence[Answer], challenger: Setup, after: Sequence[Answer]
+    ) -> tuple[ReviewFigures, ReviewFigures] | None:
+        if not before:
+            return None
+        return (
+            review_of(before, rules_of(self._desk, champion)),
+            review_of(after, rules_of(self._desk, challenger)),
+        )
 
     def _contenders(
         self, challenger: Setup, judging: Sequence[Example], extra: Sequence[Answer], advance: Advance | None

@@ -61,7 +61,7 @@ def publish(
             trained_from=dict(trained_from),
             shared_reading=dict(shared_reading or {}),
         )
-        manifest = replace(manifest, calibration={"temperature_factor": setup.temperature_factor})
+        manifest = replace(manifest, calibration=_calibration(setup))
         return publish_version(draft, manifest)
 
 
@@ -90,6 +90,15 @@ def prune(models: Path, history: Sequence[Promotion], keep: int) -> list[str]:
     for version in removed:
         remove_version(models, version)
     return removed
+
+
+def _calibration(setup: Setup) -> dict[str, float]:
+    fitted = {
+        "temperature_factor": setup.temperature_factor,
+        "review_below_probability": setup.review_below,
+        "outside_above": setup.outside_above,
+    }
+    return {name: value for name, value in fitted.items() if value is not None}
 
 
 def _made_by(models: Path, cycle: str) -> ModelVersion | None:

@@ -1,13 +1,20 @@
 """A judgement → the cycle's report in its folder: a page, plain text, JSON; and what the store keeps."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 from mailroom.cycle.desk import CycleFolder, Desk
 from mailroom.cycle.judge import Judgement, Parts
 from mailroom.cycle.novelty import PROMOTED, REFUSED
-from mailroom.evaluate.learning_report import CyclePoint, Heading, LearningReport, learning_report
+from mailroom.evaluate.learning_report import (
+    CyclePoint,
+    Heading,
+    LearningReport,
+    ReviewMarks,
+    learning_report,
+)
 from mailroom.evaluate.render import render_html, render_text
 from mailroom.store.cycles import Cycle, CycleLog
 
@@ -60,8 +67,15 @@ def _report(
         texts,
         rivals=judgement.rivals,
         data={name: cycle.steps["curate"][name] for name in _DATA},
+        review=_review_marks(judgement),
         curve=(*_curve(CycleLog(desk.database)), _point(cycle, judgement, figures)),
     )
+
+
+def _review_marks(judgement: Judgement) -> ReviewMarks | None:
+    if judgement.marks is None:
+        return None
+    return ReviewMarks(*judgement.marks, judgement.review.words())
 
 
 _DATA = ("gold_train", "silver", "validation", "evaluation", "set_aside")
@@ -105,8 +119,18 @@ def _figures(judgement: Judgement) -> dict[str, Any]:
     """The figures of both models; {} for each where nothing was compared."""
     comparison = judgement.verdict.comparison
     metrics = comparison.metrics if comparison is not None else ()
+    champion: dict[str, float] = {metric.name: round(metric.champion.value, 6) for metric in metrics}
+    challenger: dict[str, float] = {metric.name: round(metric.challenger.value, 6) for metric in metrics}
+    if metrics and judgement.marks is not None:
+        for figures, marks in zip((champion, challenger), judgement.marks, strict=True):
+            figures |= {
+                name: round(value, 6)
+                for name, value in asdict(marks).items()
+                if name != "mistakes_caught" and value is not None
+            }
     return {
         "emails": len(judgement.champion),
-        "champion": {metric.name: round(metric.champion.value, 6) for metric in metrics},
-        "challenger": {metric.name: round(metric.challenger.value, 6) for metric in metrics},
+        "champion": champion,
+        "challenger": challenger,
+        "review": judgement.review.to_dict(),
     }

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mailroom.classify.classifier import Classifier, LabelEntry, Provenance
 from mailroom.classify.label_vectors import all_wordings, encode_labels, text_vectors
+from mailroom.classify.marks import ReviewRules
 from mailroom.classify.wordings import competitor_text
 from mailroom.cycle.desk import Desk
 from mailroom.cycle.embeddings import Embeddings
@@ -33,6 +34,7 @@ class Setup:
 
     `temperature_factor` multiplies the temperature of whichever stage decides. A setup without
     `cross_encoder` decides by retrieval. `uses_silver` says whether its labels learned from silver too.
+    Answers are marked below `review_below` and above `outside_above`, where these were fitted.
     """
 
     name: str
@@ -43,6 +45,8 @@ class Setup:
     cross_precision: Precision | None = None
     temperature_factor: float = 1.0
     uses_silver: bool = False
+    review_below: float | None = None
+    outside_above: float | None = None
 
     @property
     def kind(self) -> Kind:
@@ -70,7 +74,14 @@ def champion_setup(desk: Desk) -> Setup:
         cross_encoder=str(folder / CROSS_ENCODER) if version.has_cross_encoder else None,
         cross_precision=desk.precisions.get(CROSS_ENCODER),
         temperature_factor=version.temperature_factor,
+        review_below=version.review_below_probability,
+        outside_above=version.outside_above,
     )
+
+
+def rules_of(desk: Desk, setup: Setup) -> ReviewRules:
+    """When the setup's answers are marked for review."""
+    return ReviewRules.of(desk.settings.classify, setup.review_below, setup.outside_above)
 
 
 class Answering:
@@ -116,6 +127,7 @@ class Answering:
             Provenance(name, taxonomy.revision),
             cross_encoder,
             temperature_factor=setup.temperature_factor,
+            rules=rules_of(self._desk, setup),
         )
 
     def answers(

@@ -51,7 +51,7 @@ Vectors = NDArray[np.float32]
 class Window:
     """The answers of one span of time; all arrays (n,), n ≥ 1, in one order.
 
-    `foreignness` is that of `outside.foreignness`; `vectors` (m, d) embed a sample of the same mail, with one
+    `foreignness` is that of `classify.marks`; `vectors` (m, d) embed a sample of the same mail, with one
     encoder for both windows, or None; `audited` counts right answers and audits of a random sample.
     """
 
@@ -106,10 +106,17 @@ class Drift:
         return asdict(self)
 
 
-def measure_drift(reference: Window, current: Window, min_emails: int = MIN_EMAILS, seed: int = 0) -> Drift:
+def measure_drift(
+    reference: Window,
+    current: Window,
+    min_emails: int = MIN_EMAILS,
+    seed: int = 0,
+    outside_above: float | None = None,
+) -> Drift:
     """Hold one window to a reference; DataError where either is empty.
 
-    With fewer than `min_emails` in either, sizes are given and no level is.
+    With fewer than `min_emails` in either, sizes are given and no level is. Mail is outside the taxonomy
+    above `outside_above`, else where it is as foreign as the most foreign twentieth of the reference.
     """
     if not len(reference.labels) or not len(current.labels):
         raise DataError(
@@ -121,7 +128,7 @@ def measure_drift(reference: Window, current: Window, min_emails: int = MIN_EMAI
         *_label_mix(reference, current, random),
         _scores("probability_psi", reference.probabilities, current.probabilities, random),
         _scores("margin_psi", reference.margins, current.margins, random),
-        _outside(reference.foreignness, current.foreignness),
+        _outside(reference.foreignness, current.foreignness, outside_above),
         _embeddings(reference.vectors, current.vectors, random),
         _accuracy(reference.audited, current.audited),
     )
@@ -180,9 +187,9 @@ def _scores(name: str, reference: Scores, current: Scores, random: np.random.Gen
     return _finding(name, effect, float(reference.mean()), float(current.mean()))
 
 
-def _outside(reference: Scores, current: Scores) -> Finding:
-    """How much more of the mail is as foreign as the most foreign twentieth of the reference."""
-    threshold = threshold_at(reference, FALSE_ALARMS)
+def _outside(reference: Scores, current: Scores, above: float | None) -> Finding:
+    """How much more of the mail is outside the taxonomy."""
+    threshold = threshold_at(reference, FALSE_ALARMS) if above is None else above
     before, now = int((reference > threshold).sum()), int((current > threshold).sum())
     effect = share_change((before, len(reference)), (now, len(current)))
     return _finding("outside_share", effect, before / len(reference), now / len(current))

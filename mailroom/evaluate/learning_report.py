@@ -12,6 +12,7 @@ from mailroom.evaluate.drift import Drift
 from mailroom.evaluate.gate import Verdict
 from mailroom.evaluate.metrics import (
     Confusion,
+    ReviewFigures,
     macro_f1,
     recall_at,
     sibling_confusion_rate,
@@ -71,6 +72,15 @@ class Heading:
 
 
 @dataclass(frozen=True, slots=True)
+class ReviewMarks:
+    """What each model's review mark is worth on the evaluation gold, and what the challenger's rests on."""
+
+    champion: ReviewFigures
+    challenger: ReviewFigures
+    basis: str
+
+
+@dataclass(frozen=True, slots=True)
 class LearningReport:
     """Everything that a cycle's page shows; figures are None where there was no gold to judge by.
 
@@ -88,6 +98,7 @@ class LearningReport:
     data: Mapping[str, int] = field(default_factory=dict)
     curve: tuple[CyclePoint, ...] = ()
     drift: Drift | None = None
+    review: ReviewMarks | None = None
 
     @property
     def decision(self) -> Decision:
@@ -112,7 +123,8 @@ def learning_report(
 ) -> LearningReport:
     """The report of one cycle from its verdict and both models' `answers` (champion, challenger) to gold.
 
-    `texts` maps email ids to what was read of them; `rest` are `rivals`, `data`, `curve` and `drift`.
+    `texts` maps email ids to what was read of them; `rest` are `rivals`, `data`, `curve`, `drift` and
+    `review`.
     """
     champion, challenger = answers
     comparison = verdict.comparison

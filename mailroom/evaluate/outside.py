@@ -1,10 +1,9 @@
-"""Similarities to the labels → how foreign an email is to the taxonomy, and how well that tells.
+"""Scores of known and of foreign mail → how well they are told apart, and from which score on.
 
 Every email gets a label; a foreign one should reach a person. What says so is how little of the mail's
-meaning any label has, not how close the race is: two labels may both fit well.
+meaning any label has: `classify.marks.foreignness`.
 """
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,9 +12,6 @@ from numpy.typing import NDArray
 
 from mailroom.errors import DataError
 
-# Chosen on validation parts, where it did better than the highest probability, the margin and the highest
-# cosine (docs/metrics.md). It is the temperature of retrieval, so that the energy is the softmax's own.
-ENERGY_TEMPERATURE = 0.05
 FALSE_ALARMS = 0.05
 
 Scores = NDArray[np.float64]
@@ -38,19 +34,6 @@ class OutsideFigures:
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON-ready values, keyed by field name."""
         return asdict(self)
-
-
-def foreignness(similarities: Sequence[float], temperature: float = ENERGY_TEMPERATURE) -> float:
-    """How foreign an email is by the cosines of its candidates: the higher, the more so; about −1…1.
-
-    The negative free energy −T log Σ exp(s / T) of Liu et al., Energy-based Out-of-distribution Detection,
-    2020: near the negative of the best cosine, less where several labels fit. DataError without candidates.
-    """
-    if not len(similarities):
-        raise DataError("expected at least one candidate's similarity, got none")
-    scaled = np.asarray(similarities, dtype=np.float64) / temperature
-    best = scaled.max()
-    return float(-temperature * (best + np.log(np.exp(scaled - best).sum())))
 
 
 def outside_figures(inside: Scores, outside: Scores, false_alarms: float = FALSE_ALARMS) -> OutsideFigures:

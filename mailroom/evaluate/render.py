@@ -4,13 +4,13 @@ The page loads nothing: style and plots are inside it. Whatever came from mail o
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mailroom.evaluate import plots
 from mailroom.evaluate.compare import ERRORS, MetricComparison
 from mailroom.evaluate.intervals import Interval
-from mailroom.evaluate.learning_report import ChangedEmail, LearningReport, ModelFigures
+from mailroom.evaluate.learning_report import ChangedEmail, LearningReport, ModelFigures, ReviewMarks
 
 # A screenful of changed emails is read; the page keeps some more folded, the JSON form all.
 SHOWN, MOST = 12, 200
@@ -76,6 +76,7 @@ def render_text(report: LearningReport) -> str:
             f"  {'passed' if check.passed else 'FAILED'}  {check.name}: {check.reason}"
             for check in report.verdict.checks
         ),
+        *([f"  stated  review: {report.review.basis}"] if report.review else []),
     ]
     rows = figure_rows(report)
     if rows:
@@ -115,7 +116,24 @@ def figure_rows(report: LearningReport) -> list[Row]:
         _compared_row(name, compared[key]) if key in compared else _row(name, one, other, key in ERRORS)
         for key, (name, one, other) in plain.items()
     ]
-    return [*figures, *rows, *_calibration_rows(before, now)]
+    return [*figures, *rows, *_review_rows(report.review), *_calibration_rows(before, now)]
+
+
+def _review_rows(marks: ReviewMarks | None) -> list[Row]:
+    if marks is None:
+        return []
+    one, other = marks.champion, marks.challenger
+    rows = [replace(_row("marked for review", one.review_rate, other.review_rate), tone="even")]
+    for name, before, now in (
+        ("top-1 of what is not marked", one.unmarked_accuracy, other.unmarked_accuracy),
+        ("mistakes that are marked", one.mistakes_caught, other.mistakes_caught),
+    ):
+        if before is None or now is None:
+            first, second = ("none" if value is None else _share(value) for value in (before, now))
+            rows.append(Row(name, first, second, "", "even"))
+        else:
+            rows.append(_row(name, before, now))
+    return rows
 
 
 def _calibration_rows(before: ModelFigures, now: ModelFigures) -> list[Row]:

@@ -59,7 +59,8 @@ class Manifest:
     `base_models` and `precision` are keyed by encoder folder, `parity` too (figures of the int8 gate);
     `metrics` and `trained_from` are whatever the maker of the version wants to remember. `shared_reading`
     says by precision whether the cross-encoder's reading of an email may stand for the bi-encoder's.
-    `calibration` has `temperature_factor`, by which the temperature of the last stage is multiplied.
+    `calibration` has `temperature_factor`, by which the temperature of the last stage is multiplied, and,
+    where its cycle could fit them, `review_below_probability` and `outside_above`, beyond which it marks.
     """
 
     created_at: str
@@ -122,6 +123,16 @@ class ModelVersion:
     def temperature_factor(self) -> float:
         """What the temperature of the deciding stage is multiplied by; 1 before any calibration."""
         return float(self.manifest.calibration.get("temperature_factor", 1.0))
+
+    @property
+    def review_below_probability(self) -> float | None:
+        """The probability below which this version's answers are marked for review; None before any fit."""
+        return self.manifest.calibration.get("review_below_probability")
+
+    @property
+    def outside_above(self) -> float | None:
+        """The foreignness above which its answers are marked `out_of_taxonomy`; None before any fit."""
+        return self.manifest.calibration.get("outside_above")
 
     def precision_of(self, encoder: str) -> Precision:
         """The precision that the manifest chose for an encoder folder."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from mailroom.records import Prediction
+from mailroom.records import Prediction, ReviewReason
 from mailroom.store import packing
 from mailroom.store.label_sets import LabelSet
 from mailroom.store.packing import id_digest, storable
@@ -43,6 +43,7 @@ class LogFilter:
     beyond: str | None = None
     limit: int | None = None
     newest_first: bool = True
+    reason: ReviewReason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,8 @@ def select_predictions(*others: sa.ColumnElement[Any]) -> sa.Select[Any]:
         .join(_steps, p.latency_steps_key == _steps.c.key)
     )
     columns = (
-        *(p.id, p.probability, p.margin, p.needs_review, p.candidates, p.created_at, p.latency_ms),
+        *(p.id, p.probability, p.margin, p.needs_review, p.review_reasons),
+        *(p.candidates, p.created_at, p.latency_ms),
         emails.c.id.label("email_id"),
         *(emails.c.subject, emails.c.sender, emails.c.received_at, emails.c.origin),
         taxonomies.c.revision.label("taxonomy"),
@@ -103,6 +105,7 @@ def prediction_from_row(row: Any, labels: LabelSet) -> Prediction:
         decided_by=row.decided_by,
         created_at=row.created_at,
         latency_ms=packing.unpack_latency(row.latency_steps, row.latency_ms),
+        review_reasons=packing.unpack_reasons(row.review_reasons),
     )
 
 
@@ -121,6 +124,7 @@ def _conditions(log_filter: LogFilter) -> list[sa.ColumnElement[bool]]:
         (wanted.since, lambda: p.created_at >= wanted.since),
         (wanted.until, lambda: p.created_at < wanted.until),
         (wanted.review, lambda: p.needs_review if wanted.review else sa.not_(p.needs_review)),
+        (wanted.reason, lambda: _has_reason(wanted.reason)),
         (wanted.margin_below, lambda: p.margin < wanted.margin_below),
         (wanted.margin_above, lambda: p.margin > wanted.margin_above),
         (wanted.every, lambda: p.key % wanted.every == 0),
@@ -132,6 +136,12 @@ def _conditions(log_filter: LogFilter) -> list[sa.ColumnElement[bool]]:
         (wanted.beyond, lambda: _is_beyond(wanted.beyond or "", wanted.newest_first)),
     ]
     return [condition() for value, condition in candidates if value is not None]
+
+
+def _has_reason(reason: ReviewReason | None) -> sa.ColumnElement[bool]:
+    # The index holds marked rows alone, and only where the statement says so is it used.
+    bits = packing.pack_reasons([] if reason is None else [reason])
+    return sa.and_(predictions.c.needs_review, predictions.c.review_reasons.bitwise_and(bits) == bits)
 
 
 def _is_beyond(prediction_id: str, newest_first: bool) -> sa.ColumnElement[bool]:

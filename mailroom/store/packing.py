@@ -6,13 +6,13 @@ A prediction must not cost more than 1.5 KB in the log; 20 candidates take 203 t
 import hashlib
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mailroom.errors import StoreError
-from mailroom.records import Candidate
+from mailroom.records import REVIEW_REASONS, Candidate, ReviewReason
 from mailroom.store.dictionary import MAIL_WORDS
 from mailroom.store.schema import ID_DIGEST_BYTES
 
@@ -75,6 +75,17 @@ def pack_latency(latency_ms: Mapping[str, float]) -> tuple[str, bytes]:
 def unpack_latency(steps: str, packed: bytes) -> dict[str, float]:
     """Milliseconds by step, as float32."""
     return dict(zip(json.loads(steps), np.frombuffer(packed, "<f4").tolist(), strict=True))
+
+
+def pack_reasons(reasons: Iterable[ReviewReason]) -> int:
+    """One bit a reason, in the order of REVIEW_REASONS."""
+    return sum(1 << REVIEW_REASONS.index(reason) for reason in set(reasons))
+
+
+def unpack_reasons(packed: int | None) -> tuple[ReviewReason, ...]:
+    """The reasons as they were packed; () for a row from before they were kept."""
+    bits = packed or 0
+    return tuple(reason for place, reason in enumerate(REVIEW_REASONS) if bits >> place & 1)
 
 
 def pack_labels(labels: LabelPaths) -> bytes:

@@ -199,6 +199,7 @@ class PredictionLog:
             "created_at": prediction.created_at,
             "latency_steps_key": name_keys[steps],
             "latency_ms": latency,
+            "review_reasons": packing.pack_reasons(prediction.review_reasons),
         }
 
     def _logged(self, connection: Connection, row: Any) -> LoggedPrediction:

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    SmallInteger,
     String,
     Table,
     Text,
@@ -25,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeDecorator
 
 # The newest migration; a database that names it needs no Alembic to be opened.
-SCHEMA_REVISION = "0003"
+SCHEMA_REVISION = "0004"
 
 MAX_SUBJECT_CHARS = 200
 MAX_SENDER_CHARS = 200
@@ -112,6 +113,7 @@ predictions = Table(
     Column("created_at", UtcTime, nullable=False),
     _name_reference("latency_steps_key"),
     Column("latency_ms", LargeBinary, nullable=False),
+    Column("review_reasons", SmallInteger),
 )
 
 promotions = Table(

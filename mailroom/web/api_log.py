@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from mailroom.records import ReviewReason
 from mailroom.store.log_query import LogFilter, LoggedPrediction
 from mailroom.web import bodies
 from mailroom.web.auth import Caller
@@ -32,6 +33,7 @@ class LogQuery:
         ] = None,
         until: Annotated[bodies.Moment | None, Query(description="Before this moment")] = None,
         review: Annotated[bool | None, Query(description="Marked for review, or not")] = None,
+        reason: Annotated[ReviewReason | None, Query(description="Marked for review for this reason")] = None,
         margin_below: Annotated[float | None, Query(allow_inf_nan=False)] = None,
         margin_above: Annotated[float | None, Query(allow_inf_nan=False)] = None,
         model: Annotated[str | None, Query(max_length=200)] = None,
@@ -45,6 +47,7 @@ class LogQuery:
             "since": _utc(since),
             "until": _utc(until),
             "review": review,
+            "reason": reason,
             "margin_below": margin_below,
             "margin_above": margin_above,
             "model": model,

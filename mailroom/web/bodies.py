@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from fastapi import Request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from mailroom.records import ReviewReason
 from mailroom.web.problems import Problem, invalid_body
 
 JSON = "application/json"
@@ -100,6 +101,7 @@ class PredictionOut(BaseModel):
     probability: float
     margin: float
     needs_review: bool
+    review_reasons: list[ReviewReason]
     candidates: list[CandidateOut]
     model: str
     taxonomy: str

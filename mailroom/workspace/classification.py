@@ -34,6 +34,7 @@ class Tally:
     skipped: int = 0
     failed: int = 0
     for_review: int = 0
+    outside: int = 0
 
     def count(self, outcome: Outcome) -> None:
         """Add one outcome."""
@@ -44,6 +45,7 @@ class Tally:
         else:
             self.classified += 1
             self.for_review += outcome.prediction.needs_review
+            self.outside += "out_of_taxonomy" in outcome.prediction.review_reasons
 
     @property
     def seen(self) -> int:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mailroom.classify.marks import foreignness
 from mailroom.errors import ConfigError, DataError
 from mailroom.evaluate.drift import Drift, Window, measure_drift
-from mailroom.evaluate.outside import foreignness
 from mailroom.store.feedback import FeedbackFilter, FeedbackLog
 from mailroom.store.log_query import LogFilter
 from mailroom.workspace.workspace import Workspace
@@ -18,6 +18,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mailroom.models.bi_encoder import BiEncoder
+
+
+# What people call the measures of `measure_drift`, and which of them are shares of emails.
+MEASURES = {
+    "label_mix_psi": "label mix, PSI",
+    "label_mix_js_bits": "label mix, Jensen–Shannon, bits",
+    "probability_psi": "probabilities, PSI",
+    "margin_psi": "margins, PSI",
+    "embedding_shift": "shift of the mail, std. deviations",
+    "outside_share": "more mail from outside the taxonomy",
+    "audited_accuracy_loss": "loss of audited accuracy",
+}
+SHARES = ("outside_share", "audited_accuracy_loss")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +70,15 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class DriftRun:
-    """The findings, and the two windows that they rest on."""
+    """The findings, and the two windows that they rest on.
+
+    `outside_above` is the foreignness from which on mail counts as outside; None: the reference's own.
+    """
 
     drift: Drift
     reference: Sample
     current: Sample
+    outside_above: float | None = None
 
     def notices(self) -> list[str]:
         """What besides the mail may have moved the figures."""
@@ -79,7 +96,8 @@ class DriftRun:
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON-ready values."""
         windows = {"reference": self.reference.to_dict(), "window": self.current.to_dict()}
-        return {**windows, **self.drift.to_dict(), "notices": self.notices()}
+        beside = {"outside_above": self.outside_above, "notices": self.notices()}
+        return {**windows, **self.drift.to_dict(), **beside}
 
 
 def spans(window: Span, reference_since: datetime | None, reference_days: int) -> tuple[Span, Span]:
@@ -114,8 +132,15 @@ def run_drift(
     encoder = workspace.version.load_bi_encoder(workspace.precision()) if embedded else None
     before = _read(workspace, reference, embedded, encoder, lambda done: advance(done, 2 * embedded))
     now = _read(workspace, window, embedded, encoder, lambda done: advance(embedded + done, 2 * embedded))
-    drift = measure_drift(before.window, now.window, workspace.settings.drift.min_emails)
-    return DriftRun(drift, before, now)
+    above = _outside_above(workspace, (before, now))
+    drift = measure_drift(before.window, now.window, workspace.settings.drift.min_emails, outside_above=above)
+    return DriftRun(drift, before, now, above)
+
+
+def _outside_above(workspace: Workspace, samples: Sequence[Sample]) -> float | None:
+    """The foreignness above which mail is marked, where it is that of every answer in both windows."""
+    alone = all(sample.models == (workspace.version.id,) for sample in samples)
+    return workspace.version.outside_above if alone else None
 
 
 def _filter(span: Span, every: int | None = None) -> LogFilter:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mailroom.classify.classifier import Classifier
+    from mailroom.classify.marks import ReviewRules
     from mailroom.models.bi_encoder import BiEncoder
     from mailroom.workspace.classification import ClassificationRun
     from mailroom.workspace.evaluation import GoldRun
@@ -152,7 +153,15 @@ class Workspace:
             reranker,
             reranker if shared and isinstance(reranker, OnePassCrossEncoder) else None,
             temperature_factor=self.version.temperature_factor,
+            rules=self.review_rules(),
         )
+
+    def review_rules(self) -> "ReviewRules":
+        """When an answer is marked for review: the settings, and what the version's cycle found."""
+        from mailroom.classify.marks import ReviewRules
+
+        version = self.version
+        return ReviewRules.of(self.settings.classify, version.review_below_probability, version.outside_above)
 
     def label_vectors(self, encoder: "BiEncoder") -> "NDArray[np.float32]":
         """Vectors (assignable labels, d) to retrieve by: the labels' texts, and what they learned.

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mailroom.classify.classifier import Classifier, LabelEntry, Provenance
+from mailroom.classify.marks import ReviewRules
 from mailroom.config import ClassifySettings
 from mailroom.records import Email
 from tests.fakes import HashingEncoder, JointReader, OverlapScorer
@@ -20,12 +21,15 @@ def classifier(
     top_k: int = 2,
     rerank_above_share: float = 0.0,
     shared_reader: JointReader | None = None,
+    rules: ReviewRules | None = None,
 ) -> Classifier:
     encoder = HashingEncoder()
     vectors = encoder.encode_passages([label.text for label in LABELS])
     settings = ClassifySettings(top_k=top_k, rerank_above_share=rerank_above_share)
     provenance = Provenance("v1", "abc")
-    return Classifier(encoder, vectors, LABELS, settings, provenance, cross_encoder, shared_reader)
+    return Classifier(
+        encoder, vectors, LABELS, settings, provenance, cross_encoder, shared_reader, rules=rules
+    )
 
 
 def test_the_nearest_label_is_the_answer_without_a_cross_encoder() -> None:
@@ -127,3 +131,13 @@ def test_latency_names_every_step_and_their_total() -> None:
 def test_prediction_ids_rise_with_time() -> None:
     answers = [classifier().classify(Email(str(number), "", "hello")) for number in range(5)]
     assert [answer.id for answer in answers] == sorted(answer.id for answer in answers)
+
+
+def test_an_email_that_no_label_fits_is_marked_as_such_and_still_has_its_label() -> None:
+    settings = ClassifySettings(review_below_probability=0.0, review_below_margin=0.0)
+    known, foreign = Email("1", "", "late delivery of my parcel"), Email("2", "", "planets orbit stars")
+    rules = ReviewRules.of(settings, None, outside_above=-0.3)
+    answers = [classifier(rules=rules).classify(email) for email in (known, foreign)]
+    assert [answer.review_reasons for answer in answers] == [(), ("out_of_taxonomy",)]
+    assert [answer.needs_review for answer in answers] == [False, True]
+    assert answers[1].label

@@ -5,10 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from mailroom.classify.decide import contenders, decide, softmax
-from mailroom.config import ClassifySettings
 from mailroom.errors import ModelError
 
-SETTINGS = ClassifySettings()
 scores = arrays(np.float32, st.integers(1, 20), elements=st.floats(-100, 100, width=32))
 cosines = arrays(np.float32, st.integers(1, 20), elements=st.floats(-1, 1, width=32)).map(
     lambda values: np.sort(values)[::-1].copy()
@@ -17,7 +15,7 @@ cosines = arrays(np.float32, st.integers(1, 20), elements=st.floats(-1, 1, width
 
 @given(scores, st.floats(0.01, 10))
 def test_probabilities_sum_to_one_and_fall(values: np.ndarray, temperature: float) -> None:
-    decision = decide(values, temperature, SETTINGS)
+    decision = decide(values, temperature)
     assert decision.probabilities.sum() == pytest.approx(1.0)
     assert (np.diff(decision.probabilities) <= 1e-12).all()
     assert values[decision.order[0]] == values.max()
@@ -34,33 +32,23 @@ def test_huge_scores_do_not_overflow() -> None:
 
 
 def test_margin_is_the_gap_between_the_two_best() -> None:
-    decision = decide(np.array([0.0, 2.0, 1.0], dtype=np.float32), 1.0, SETTINGS)
+    decision = decide(np.array([0.0, 2.0, 1.0], dtype=np.float32), 1.0)
     assert decision.order.tolist() == [1, 2, 0]
     assert decision.margin == pytest.approx(decision.probabilities[0] - decision.probabilities[1])
 
 
 def test_one_candidate_is_certain() -> None:
-    decision = decide(np.array([0.3], dtype=np.float32), 1.0, SETTINGS)
-    assert (decision.margin, decision.needs_review) == (1.0, False)
+    decision = decide(np.array([0.3], dtype=np.float32), 1.0)
+    assert decision.margin == 1.0
 
 
 def test_ties_keep_the_order_of_retrieval() -> None:
-    assert decide(np.zeros(5, dtype=np.float32), 1.0, SETTINGS).order.tolist() == [0, 1, 2, 3, 4]
-
-
-@pytest.mark.parametrize(
-    ("probability", "margin", "expected"), [(0.9, 0.0, True), (0.0, 0.9, True), (0.5, 0.2, False)]
-)
-def test_low_probability_or_small_margin_asks_for_review(
-    probability: float, margin: float, expected: bool
-) -> None:
-    settings = ClassifySettings(review_below_probability=probability, review_below_margin=margin)
-    assert decide(np.array([1.0, 0.0], dtype=np.float32), 1.0, settings).needs_review is expected
+    assert decide(np.zeros(5, dtype=np.float32), 1.0).order.tolist() == [0, 1, 2, 3, 4]
 
 
 def test_a_score_that_is_not_finite_is_refused() -> None:
     with pytest.raises(ModelError, match="not finite"):
-        decide(np.array([1.0, np.nan], dtype=np.float32), 1.0, SETTINGS)
+        decide(np.array([1.0, np.nan], dtype=np.float32), 1.0)
 
 
 @given(cosines, st.floats(0.0, 1.0))
@@ -85,7 +73,7 @@ def test_a_reranked_candidate_wins_over_those_that_were_left_out(
     count = contenders(values, 0.05, share)
     rest = softmax(values, 0.05)[count:]
     logits = np.random.default_rng(seed).normal(0, 5, count).astype(np.float32)
-    decision = decide(logits, 1.0, SETTINGS, rest)
+    decision = decide(logits, 1.0, rest)
     assert decision.order[0] == logits.argmax()
     assert sorted(decision.order.tolist()) == list(range(len(values)))
     assert decision.probabilities.sum() == pytest.approx(1.0)

@@ -28,6 +28,15 @@ def test_json_has_all_rows_with_the_email_beside_the_record(run: Run, filled: Pa
     assert records[0]["received_at"].startswith("2026-03-02T10:00:00")
 
 
+def test_a_reason_filters_and_an_unknown_one_is_wrong_usage(run: Run, filled: Path) -> None:
+    records = [json.loads(line) for line in run("-w", filled, "log", "--json").lines]
+    found = run("-w", filled, "log", "--json", "--reason", "small_margin").lines
+    assert [json.loads(line)["id"] for line in found] == [
+        record["id"] for record in records if "small_margin" in record["review_reasons"]
+    ]
+    assert run("-w", filled, "log", "--reason", "foreign").code == 2
+
+
 def test_filters_narrow_the_list_as_the_records_say(run: Run, filled: Path) -> None:
     def ids(*options: object) -> set[str]:
         return {json.loads(line)["id"] for line in run("-w", filled, "log", "--json", *options).lines}

@@ -81,6 +81,22 @@ def test_what_people_said_is_learned_and_promoted(workspace: Path) -> None:
         assert counts["evaluation", "gold"] == manifest.trained_from["evaluation"]
 
 
+def test_a_new_version_brings_its_own_marks_and_the_report_states_them(workspace: Path) -> None:
+    say(workspace, 120)
+    outcome = learn(workspace)
+    review = outcome.figures["review"]
+    with Workspace.open(workspace) as opened:
+        manifest, rules = opened.version.manifest, opened.review_rules()
+        assert manifest.calibration["review_below_probability"] == review["below_probability"]
+        assert rules.outside_above == manifest.calibration["outside_above"] == review["outside_above"]
+        assert rules.below_probability >= review["below_probability"]
+    assert review["basis"] in ("proven", "observed", "unreached")
+    told = (Path(str(outcome.folder)) / "report.txt").read_text()
+    assert review["words"] in told
+    assert "top-1 of what is not marked" in told
+    assert {"unmarked_accuracy", "review_rate"} <= manifest.metrics.keys()
+
+
 def opened_set_aside(root: Path, outcome: Outcome) -> int:
     report = json.loads((root / "cycles" / str(outcome.cycle) / "curated.json").read_text())
     return len(report["gold"]["set_aside"])

@@ -57,6 +57,14 @@ def test_the_level_of_a_change_does_not_move_with_the_amount_of_mail(emails: int
     assert share_of_levels(emails, 0.25, "label_mix_psi", "alarm") >= 0.9
 
 
+def test_a_given_threshold_says_what_is_outside() -> None:
+    reference, current = window(1000, 0), window(1000, 1)
+    drift = measure_drift(reference, current, outside_above=-0.5)
+    found = next(finding for finding in drift.findings if finding.name == "outside_share")
+    assert found.before == pytest.approx(np.mean(reference.foreignness > -0.5))
+    assert found.now == pytest.approx(np.mean(current.foreignness > -0.5))
+
+
 def test_a_change_that_is_certain_but_small_is_steady() -> None:
     # From 3.3 to 4.3 % in 200,000 emails: any test of significance would shout.
     found = measure_drift(window(200_000, 0), window(200_000, 1, first_label=0.043))

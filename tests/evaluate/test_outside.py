@@ -4,17 +4,7 @@ import numpy as np
 import pytest
 
 from mailroom.errors import DataError
-from mailroom.evaluate.outside import auroc, foreignness, outside_figures, threshold_at
-
-
-def test_a_distant_email_is_more_foreign_than_a_close_race() -> None:
-    sure, race, distant = [0.8, 0.2, 0.1], [0.8, 0.8, 0.1], [0.3, 0.1, 0.1]
-    assert foreignness(race) < foreignness(sure) < foreignness(distant)
-
-
-def test_foreignness_is_bounded_by_the_best_cosine_and_does_not_overflow() -> None:
-    assert -0.5 - 0.001 * np.log(3) <= foreignness([0.5, 0.5, -1.0], 0.001) <= -0.5
-    assert foreignness([1.0], 1e-4) == pytest.approx(-1.0)
+from mailroom.evaluate.outside import auroc, outside_figures, threshold_at
 
 
 def test_the_area_counts_pairs_and_halves_ties() -> None:
@@ -38,5 +28,3 @@ def test_figures_name_the_share_found() -> None:
 def test_nothing_to_tell_apart_is_refused() -> None:
     with pytest.raises(DataError):
         outside_figures(np.array([]), np.array([1.0]))
-    with pytest.raises(DataError):
-        foreignness([])

@@ -88,12 +88,14 @@ def test_log_of_the_first_schema_is_brought_up_to_date_with_all_it_holds(path: P
     ):
         connection.execute(f"DROP TABLE {table}")
     connection.execute("ALTER TABLE emails DROP COLUMN thread_digest")
+    connection.execute("ALTER TABLE predictions DROP COLUMN review_reasons")
     connection.execute("UPDATE alembic_version SET version_num = '0001'")
     connection.commit()
     connection.close()
     assert "brings it up to date" in refusal(path, read_only=True)
     with open_database(sqlite_url(path)) as database:
         assert PredictionLog(database).count() == 3
+        assert {row.prediction.review_reasons for row in PredictionLog(database).query()} == {()}
         FeedbackLog(database).append([make_word("<1@example.org>")])
         [labelled] = ExampleReader(database).labelled()
         assert labelled.thread

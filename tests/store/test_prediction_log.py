@@ -10,7 +10,7 @@ import pytest
 
 from mailroom.config import StoreSettings
 from mailroom.errors import StoreError
-from mailroom.records import Email, Prediction
+from mailroom.records import REVIEW_REASONS, Email, Prediction, ReviewReason
 from mailroom.store.database import Database, open_database
 from mailroom.store.log_query import LogFilter
 from mailroom.store.prediction_log import KnownEmail, LogEntry, PredictionLog, distinct_id
@@ -42,6 +42,21 @@ def test_candidate_numbers_are_kept_as_float32(log: PredictionLog) -> None:
     assert found.probability == 0.7
     assert found.candidates[0].similarity == pytest.approx(0.1, abs=1e-7)
     assert found.candidates[0].score is None
+
+
+def test_the_reasons_of_a_mark_are_kept_and_found(log: PredictionLog) -> None:
+    marked: list[tuple[ReviewReason, ...]] = [
+        (),
+        ("out_of_taxonomy",),
+        ("low_probability", "small_margin"),
+        REVIEW_REASONS,
+    ]
+    for number, reasons in enumerate(marked):
+        entry = make_entry(number, needs_review=bool(reasons))
+        log.append([replace_prediction(entry, review_reasons=reasons)])
+    assert [row.prediction.review_reasons for row in log.query(LogFilter(newest_first=False))] == marked
+    assert log.count(LogFilter(reason="out_of_taxonomy")) == 2
+    assert log.count(LogFilter(reason="small_margin", review=False)) == 0
 
 
 def test_missing_predictions_and_emails_are_none(log: PredictionLog) -> None:
