@@ -27,16 +27,6 @@ Since = Annotated[str | None, _moment("The window begins; else some days before 
 Until = Annotated[str | None, _moment("The window ends; else now")]
 ReferenceSince = Annotated[str | None, _moment("The reference begins; it ends where the window begins")]
 
-MEASURES = {
-    "label_mix_psi": "label mix, PSI",
-    "label_mix_js_bits": "label mix, Jensen–Shannon, bits",
-    "probability_psi": "probabilities, PSI",
-    "margin_psi": "margins, PSI",
-    "embedding_shift": "shift of the mail, std. deviations",
-    "outside_share": "more mail from outside the taxonomy",
-    "audited_accuracy_loss": "loss of audited accuracy",
-}
-SHARES = ("outside_share", "audited_accuracy_loss")
 STYLES = {"alarm": "bold red", "watch": "yellow", "steady": "green", "unknown": "dim"}
 
 
@@ -130,6 +120,8 @@ def _print(run: "DriftRun") -> None:
 def _findings_table(drift: "Drift") -> "Table":
     from rich.table import Table
 
+    from mailroom.workspace.drift import MEASURES
+
     table = Table("measure", "before", "now", "size", "by chance", "watch", "alarm", "")
     for column in table.columns[1:7]:
         column.justify = "right"
@@ -162,6 +154,8 @@ def _share(value: float | None) -> str:
 
 
 def _size(finding: "Finding", value: float | None) -> str:
+    from mailroom.workspace.drift import SHARES
+
     if value is None:
         return "–"
     return f"{value:.1%}" if finding.name in SHARES else f"{value:.3f}"

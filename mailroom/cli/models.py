@@ -318,6 +318,8 @@ def _show_table(record: dict[str, Any]) -> "Table":
     from rich.markup import escape
     from rich.table import Table
 
+    from mailroom.workspace.versions import flat_rows
+
     table = Table(show_header=False, box=None)
     mark = " (current)" if record["is_current"] else ""
     table.add_row("version", f"{record['id']}{mark}{', every file checked' if record['verified'] else ''}")
@@ -331,7 +333,7 @@ def _show_table(record: dict[str, Any]) -> "Table":
         "trained_from",
         "parity",
     ):
-        for key, value in _flat(name, record[name]):
+        for key, value in flat_rows(name, record[name]):
             table.add_row(key.replace("_", " "), escape(visible(value)))
     total = sum(entry["bytes"] for entry in record["files"].values())
     table.add_row("files", f"{len(record['files'])}, {total / MIB:.1f} MiB")
@@ -346,21 +348,6 @@ def _diff_table(difference: "Difference") -> "Table":
     from rich.table import Table
 
     table = Table("", difference.one, difference.other, box=None)
-    for name, (one, other) in difference.fields.items():
-        before, after = dict(_flat(name, one)), dict(_flat(name, other))
-        for key in before | after:
-            if before.get(key) != after.get(key):
-                left, right = (visible(values.get(key, "")) for values in (before, after))
-                table.add_row(key.replace("_", " "), escape(left), escape(right))
-    for file, change in difference.files.items():
-        table.add_row(file, "" if change == "added" else change, change if change == "added" else "")
+    for name, one, other in difference.rows():
+        table.add_row(name, escape(visible(one)), escape(visible(other)))
     return table
-
-
-def _flat(name: str, value: Any) -> list[tuple[str, str]]:
-    """A nested value as rows of (dotted name, text); lists stay on one line."""
-    if isinstance(value, dict):
-        return [row for key, inner in value.items() for row in _flat(f"{name}.{key}", inner)]
-    if isinstance(value, float):
-        return [(name, f"{value:.4g}")]
-    return [] if value is None else [(name, str(value))]

@@ -19,11 +19,14 @@ from mailroom.web import (
     api_health,
     api_log,
     api_models,
+    pages_drift,
     pages_home,
     pages_log,
     pages_models,
+    pages_pair,
     pages_quality,
     pages_review,
+    pages_taxonomy,
     problems,
 )
 from mailroom.web.auth import Caller, Doorman
@@ -81,7 +84,10 @@ def make_app(service: Service, *, loopback_only: bool, figures: Path | None = No
     for module in (api_classify, api_log, api_models, api_health):
         app.include_router(module.routes(site))
     app.include_router(pages_review.routes(pages, hands))
-    for module in (pages_home, pages_log, pages_quality, pages_models):
+    for module in (
+        *(pages_home, pages_log, pages_quality, pages_pair),
+        *(pages_drift, pages_taxonomy, pages_models),
+    ):
         app.include_router(module.routes(pages))
     app.mount("/static", StaticFiles(directory=FOLDER / "static"), name="static")
 

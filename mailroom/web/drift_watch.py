@@ -33,6 +33,15 @@ class DriftWatch:
             threading.Thread(target=self.look, name="mailroom-drift", daemon=True).start()
         return self.run
 
+    def found(self) -> DriftRun | None:
+        """What was found last; the first to ask waits for it."""
+        with self._lock:
+            first = self._asked_at == float("-inf")
+            if first:
+                self._asked_at = time.monotonic()
+                self.look()
+        return self.latest()
+
     def look(self) -> None:
         """Compare the last days with the weeks before; nothing is embedded, so no model is kept busy."""
         workspace = self._live.current.workspace

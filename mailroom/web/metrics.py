@@ -106,7 +106,6 @@ class _Now:
         self._swaps = gauge("mailroom_model_swaps", "Changes of the model since a process began.", "livemax")
         self._level = gauge("mailroom_drift_level", "0 unknown, 1 steady, 2 watch, 3 alarm.", "livemax")
         gauge("mailroom_processes", "Processes that answer.", "livesum").set(1)
-        self.refresh()
 
     def refresh(self) -> None:
         """Set the gauges to what is so now."""

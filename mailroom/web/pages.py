@@ -59,6 +59,7 @@ class Pages:
         self._templates.filters |= {
             "percent": _percent,
             "moment": _moment,
+            "day": _day,
             "number": _number,
             "wrapped": _wrapped,
             "below": _below,
@@ -151,6 +152,10 @@ def _percent(share: float) -> str:
 
 def _number(count: int) -> str:
     return f"{count:,}"
+
+
+def _day(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%b} {moment.astimezone(UTC).day}"
 
 
 def _moment(moment: datetime | None) -> str:

@@ -2,15 +2,15 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
-from mailroom.errors import MailroomError
+from mailroom.errors import MailroomError, ModelError
 from mailroom.web.auth import Caller
 from mailroom.web.pages import Pages, read_form
 from mailroom.web.problems import Problem
-from mailroom.workspace.versions import Versions
+from mailroom.workspace.versions import CURRENT, Versions
 
 _MOST_REASON = 1000
 _HISTORY = 20
@@ -42,6 +42,21 @@ def routes(pages: Pages) -> APIRouter:
     @router.get("/models")
     def models(request: Request, caller: Annotated[Caller, Depends(may_read)]) -> Response:
         return show(request, caller)
+
+    @router.get("/models/diff")
+    def diff(
+        request: Request,
+        caller: Annotated[Caller, Depends(may_read)],
+        one: Annotated[str, Query(max_length=200)] = CURRENT,
+        other: Annotated[str, Query(max_length=200)] = CURRENT,
+    ) -> Response:
+        versions = Versions(service.workspace)
+        try:
+            difference = versions.diff(one, other)
+        except ModelError as exc:
+            raise Problem(404, str(exc)) from exc
+        names = [row.id for row in versions.rows()[::-1] if row.version is not None]
+        return pages.render(request, caller, "models_diff.html", difference=difference, names=names)
 
     @router.post("/models")
     async def change(request: Request, caller: Annotated[Caller, Depends(may_change)]) -> Response:

@@ -14,9 +14,12 @@ from starlette.responses import Response
 from mailroom.evaluate.calibration import ReliabilityBin, coverage_at_precision, reliability_bins
 from mailroom.evaluate.intervals import wilson
 from mailroom.taxonomy import Taxonomy
+from mailroom.web import over_time as over
 from mailroom.web.auth import Caller
+from mailroom.web.over_time import over_time
 from mailroom.web.pages import Pages
-from mailroom.workspace.summary import JudgedEmails, are_siblings, judged_emails, quality_of
+from mailroom.web.pages_pair import advice
+from mailroom.workspace.summary import JudgedEmails, judged_emails, quality_of
 
 _MOST_JUDGED = 5_000
 _PAIRS = 12
@@ -31,6 +34,7 @@ class Pair:
     answered: str
     right: str
     answered_id: str
+    right_id: str
     emails: int
     advice: str
 
@@ -76,6 +80,8 @@ def routes(pages: Pages) -> APIRouter:
             dots=_dots(reliability_bins(probabilities, correct)),
             pairs=_pairs(judged, workspace.taxonomy),
             plot=(_LEFT, _TOP, _SIZE),
+            time=over_time(workspace, judged) if part == "quality.html" else None,
+            time_plot=(over.LEFT, over.TOP, over.WIDTH, over.HEIGHT),
         )
 
     return router
@@ -108,26 +114,12 @@ def _pairs(judged: JudgedEmails, taxonomy: Taxonomy) -> list[Pair]:
             _name(answered, taxonomy),
             _name(right, taxonomy),
             answered,
+            right,
             count,
-            _advice(answered, right, taxonomy),
+            advice(answered, right, taxonomy),
         )
         for (answered, right), count in counted.most_common(_PAIRS)
     ]
-
-
-def _advice(answered: str, right: str, taxonomy: Taxonomy) -> str:
-    """What a person may do about two labels that are taken for each other."""
-    first, second = taxonomy.get(answered), taxonomy.get(right)
-    if first is None or second is None:
-        return "one of them is retired: nothing to do"
-    bare = [label.name for label in (first, second) if not label.description]
-    if bare:
-        return f"describe {' and '.join(bare)} in a sentence"
-    if second.id in first.overlaps or first.id in second.overlaps:
-        return "they overlap, as declared: say in both descriptions where one ends"
-    if are_siblings(answered, right, taxonomy):
-        return "siblings: sharpen what tells them apart, or merge them"
-    return "sharpen the descriptions, or declare that they overlap"
 
 
 def _name(label_id: str, taxonomy: Taxonomy) -> str:

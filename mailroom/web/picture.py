@@ -28,6 +28,7 @@ class Measure:
     title: str
     value: str
     note: str
+    href: str
     good: bool | None = None
 
 
@@ -190,9 +191,10 @@ def _measures(site: Site, summary: Mapping[str, Any]) -> tuple[Measure, ...]:
         "Latency p99",
         "–" if slow is None else f"{slow:.0f} ms",
         f"target {sla} ms",
+        "/log",
         None if slow is None else slow <= sla,
     )
-    measures = [Measure(title, value, where) for title, value in shares]
+    measures = [Measure(title, value, where, "/quality") for title, value in shares]
     return (*measures, latency, _drift(site))
 
 
@@ -201,8 +203,9 @@ def _drift(site: Site) -> Measure:
     settings = site.service.workspace.settings.drift
     held_to = f"{settings.window_days} days held to {settings.reference_days}"
     if run is None or run.drift.level == "unknown":
-        return Measure("Drift", "–", "too little mail yet")
-    return Measure("Drift", run.drift.level, held_to, {"steady": True, "alarm": False}.get(run.drift.level))
+        return Measure("Drift", "–", "too little mail yet", "/drift")
+    good = {"steady": True, "alarm": False}.get(run.drift.level)
+    return Measure("Drift", run.drift.level, held_to, "/drift", good)
 
 
 def _step(cycle: Cycle | None, part: str) -> str:

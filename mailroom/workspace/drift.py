@@ -20,6 +20,19 @@ if TYPE_CHECKING:
     from mailroom.models.bi_encoder import BiEncoder
 
 
+# What people call the measures of `measure_drift`, and which of them are shares of emails.
+MEASURES = {
+    "label_mix_psi": "label mix, PSI",
+    "label_mix_js_bits": "label mix, Jensen–Shannon, bits",
+    "probability_psi": "probabilities, PSI",
+    "margin_psi": "margins, PSI",
+    "embedding_shift": "shift of the mail, std. deviations",
+    "outside_share": "more mail from outside the taxonomy",
+    "audited_accuracy_loss": "loss of audited accuracy",
+}
+SHARES = ("outside_share", "audited_accuracy_loss")
+
+
 class NothingToCompareError(DataError):
     """A window without any prediction."""
 

@@ -70,6 +70,20 @@ class Difference:
         fields = {name: list(values) for name, values in self.fields.items()}
         return {"one": self.one, "other": self.other, "fields": fields, "files": dict(self.files)}
 
+    def rows(self) -> list[tuple[str, str, str]]:
+        """(dotted name, one, other) of every single value that differs, then the files, as texts."""
+        found: list[tuple[str, str, str]] = []
+        for name, (one, other) in self.fields.items():
+            before, after = dict(flat_rows(name, one)), dict(flat_rows(name, other))
+            found += [
+                (key.replace("_", " "), before.get(key, ""), after.get(key, ""))
+                for key in before | after
+                if before.get(key) != after.get(key)
+            ]
+        for file, change in self.files.items():
+            found.append((file, "" if change == "added" else change, change if change == "added" else ""))
+        return found
+
 
 class Versions:
     """The versions of one workspace and the log of their promotions."""
@@ -200,6 +214,15 @@ class Versions:
         if found:
             raise ModelError(f"{name!r} means any of {', '.join(found)}; name one of them")
         raise ModelError(f"expected a model version, got {name!r}; `mailroom models list` shows them all")
+
+
+def flat_rows(name: str, value: Any) -> list[tuple[str, str]]:
+    """A nested value as rows of (dotted name, text); lists stay on one line."""
+    if isinstance(value, Mapping):
+        return [row for key, inner in value.items() for row in flat_rows(f"{name}.{key}", inner)]
+    if isinstance(value, float):
+        return [(name, f"{value:.4g}")]
+    return [] if value is None else [(name, str(value))]
 
 
 def _decided_by(version: ModelVersion) -> str:

@@ -17,7 +17,7 @@ from mailroom.workspace.service import Service
 from tests.web.conftest import LOCAL, Tokens, send
 
 HTML = {"Accept": "text/html"}
-PAGES = ["/", "/review", "/log", "/quality", "/models"]
+PAGES = ["/", "/review", "/log", "/quality", "/drift", "/taxonomy", "/models", "/models/diff"]
 XSS = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
 
 
