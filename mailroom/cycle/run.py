@@ -36,6 +36,7 @@ from mailroom.cycle.steps import (
     Tell,
     advance_with,
     curate,
+    doubt_notes,
     kept_parts,
     reranked,
     skipped_notes,
@@ -183,6 +184,10 @@ class _Run:
         setups = [
             Setup(**values) for values in self._step("label_vectors", lambda: self._labels(parts))["setups"]
         ]
+        judge = Judge(self._desk, self._answering, parts, self._options.seed)
+        self._step(
+            "doubts", lambda: judge.doubts(setups[0], self._advance("looking for doubtful labels")).to_dict()
+        )
         trained = self._step("bi_encoder", lambda: self._train(parts), may_skip=True)
         second = self._second
         crossed = self._step(
@@ -192,7 +197,6 @@ class _Run:
         )
         self._step("distil", lambda: second.distil(crossed, parts, self._training_s(parts)), may_skip=True)
         setups += setups_of(self._cycle.steps, ("bi_encoder", "distil", "cross_encoder"))
-        judge = Judge(self._desk, self._answering, parts, self._options.seed)
         chosen = self._step("choose", lambda: self._choose(judge, setups))
         judgement = judge.judge(
             self._champion,
@@ -370,7 +374,7 @@ class _Run:
             figures=steps["judge"]["figures"] if "judge" in steps else {},
             folder=str(self._folder.root),
             seconds=round(self._budget.used_s(), 1),
-            notes=(*self._notes, *skipped_notes(steps)),
+            notes=(*self._notes, *skipped_notes(steps), *doubt_notes(steps)),
         )
         self._folder.write_json("outcome.json", result.to_dict())
         return result
