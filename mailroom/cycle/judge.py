@@ -18,6 +18,7 @@ from mailroom.cycle.choose import (
     with_silver_unless_worse,
 )
 from mailroom.cycle.desk import Desk
+from mailroom.cycle.doubts import Doubts, find_doubts
 from mailroom.cycle.label_learning import cross_fitted_answers
 from mailroom.cycle.review_fit import ReviewFit, fit_review, review_of
 from mailroom.cycle.setup import Advance, Answering, Setup, rules_of
@@ -213,6 +214,13 @@ class Judge:
             # Few emails for many labels is how a workspace starts, and nothing to warn of.
             warnings.filterwarnings("ignore", module="sklearn")
             return logistic_regression_answers((fitted, [example.label for example in gold]), (asked, truths))
+
+    def doubts(self, setup: Setup, advance: Advance | None = None) -> Doubts:
+        """People's labels that label vectors contradict, which learned from other gold than the email."""
+        held_back = (*self._parts.validation, *self._parts.evaluation)
+        answers = [*self._cross_fit(setup), *self._answering.answers(setup, held_back, advance)]
+        texts = {one.email_id: one.text for one in (*self._parts.gold, *held_back)}
+        return find_doubts(answers, texts)
 
     def _cross_fit(self, setup: Setup) -> list[Answer]:
         """Cross-fitted answers to the training gold under the setup's temperature."""

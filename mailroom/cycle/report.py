@@ -11,6 +11,7 @@ from mailroom.cycle.novelty import PROMOTED, REFUSED
 from mailroom.evaluate.compare import Comparison
 from mailroom.evaluate.learning_report import (
     CyclePoint,
+    Doubt,
     Heading,
     LearningReport,
     ReviewMarks,
@@ -69,6 +70,7 @@ def _report(
         rivals=judgement.rivals,
         data={name: cycle.steps["curate"][name] for name in _DATA},
         review=_review_marks(judgement),
+        doubts=tuple(Doubt(**one) for one in cycle.steps.get("doubts", {}).get("shown", ())),
         judged_by=judged_by(len(judgement.champion), judgement.cross_fitted),
         curve=(*_curve(CycleLog(desk.database)), _point(cycle, judgement, figures)),
     )

@@ -36,6 +36,7 @@ from mailroom.cycle.steps import (
     Tell,
     advance_with,
     curate,
+    doubt_notes,
     kept_parts,
     reranked,
     skipped_notes,
@@ -184,6 +185,10 @@ class _Run:
         setups = [
             Setup(**values) for values in self._step("label_vectors", lambda: self._labels(parts))["setups"]
         ]
+        judge = Judge(self._desk, self._answering, parts, self._options.seed)
+        self._step(
+            "doubts", lambda: judge.doubts(setups[0], self._advance("looking for doubtful labels")).to_dict()
+        )
         setups += self._words(parts, setups)
         trained = self._step("bi_encoder", lambda: self._train(parts), may_skip=True)
         second = self._second
@@ -195,7 +200,6 @@ class _Run:
         self._step("distil", lambda: second.distil(crossed, parts, self._training_s(parts)), may_skip=True)
         trainees = setups_of(self._cycle.steps, ("bi_encoder", "distil", "cross_encoder"))
         setups += [*trainees, *self._words_beside(parts, setups, trainees)]
-        judge = Judge(self._desk, self._answering, parts, self._options.seed)
         chosen = self._step("choose", lambda: self._choose(judge, setups))
         judgement = judge.judge(
             self._champion,
@@ -269,6 +273,7 @@ class _Run:
                 self._budget.left_s(),
                 self._options.seed,
             ),
+            may_skip=True,
         )
         return [Setup(**values) for values in kept["setups"]]
 
@@ -402,7 +407,7 @@ class _Run:
             figures=steps["judge"]["figures"] if "judge" in steps else {},
             folder=str(self._folder.root),
             seconds=round(self._budget.used_s(), 1),
-            notes=(*self._notes, *skipped_notes(steps)),
+            notes=(*self._notes, *skipped_notes(steps), *doubt_notes(steps)),
         )
         self._folder.write_json("outcome.json", result.to_dict())
         return result

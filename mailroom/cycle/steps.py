@@ -93,6 +93,19 @@ def skipped_notes(steps: Mapping[str, Any]) -> tuple[str, ...]:
     return () if reason is None else (f"label vectors alone: {reason}",)
 
 
+def doubt_notes(steps: Mapping[str, Any]) -> tuple[str, ...]:
+    """How many of people's labels are worth a second look."""
+    doubts = steps.get("doubts", {})
+    if not doubts.get("count"):
+        return ()
+    first = doubts["shown"][0]
+    return (
+        f"{doubts['count']:,} of {doubts['emails']:,} labels are contradicted by all others: look at them "
+        f"again, such as {first['email_id']} ({first['given']}, or {first['suggested']}?); "
+        "the report lists them",
+    )
+
+
 def kept_parts(desk: Desk, cycle_id: str) -> Parts:
     """The examples of a cycle as they were kept; `fresh` is what the champion never learned."""
     snapshots = Snapshots(desk.database)

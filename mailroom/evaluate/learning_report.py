@@ -81,6 +81,18 @@ class ReviewMarks:
 
 
 @dataclass(frozen=True, slots=True)
+class Doubt:
+    """A person's label that all other labelled mail contradicts: what was said, and what is likelier."""
+
+    email_id: str
+    given: str
+    suggested: str
+    probability: float
+    given_probability: float
+    excerpt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class LearningReport:
     """Everything that a cycle's page shows; figures are None where there was no gold to judge by.
 
@@ -101,6 +113,7 @@ class LearningReport:
     drift: Drift | None = None
     review: ReviewMarks | None = None
     judged_by: str = ""
+    doubts: tuple[Doubt, ...] = ()
 
     @property
     def decision(self) -> Decision:
@@ -126,7 +139,7 @@ def learning_report(
     """The report of one cycle from its verdict and both models' `answers` (champion, challenger) to gold.
 
     `texts` maps email ids to what was read of them; `rest` are `rivals`, `data`, `curve`, `drift`,
-    `review` and `judged_by`.
+    `review`, `judged_by` and `doubts`.
     """
     champion, challenger = answers
     comparison = verdict.comparison
