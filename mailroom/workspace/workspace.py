@@ -144,6 +144,7 @@ class Workspace:
         ]
         provenance = Provenance(self.version.id, taxonomy.revision)
         vectors = self.label_vectors(encoder)
+        words = self.version.load_lexical()
         return Classifier(
             encoder,
             vectors,
@@ -154,6 +155,7 @@ class Workspace:
             reranker if shared and isinstance(reranker, OnePassCrossEncoder) else None,
             temperature_factor=self.version.temperature_factor,
             rules=self.review_rules(),
+            words=None if words is None else words.for_labels([label.id for label in labels]),
         )
 
     def review_rules(self) -> "ReviewRules":

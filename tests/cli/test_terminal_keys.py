@@ -7,11 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from mailroom.cli import keys as module
-from mailroom.cli.keys import Keys
+from mailroom.cli.keys import _LOOK_UP_SECONDS, Keys
 
 
-class Closed(Exception):
+class ClosedError(Exception):
     """What the signal's handler raises."""
 
 
@@ -28,18 +27,18 @@ def test_a_signal_right_before_a_read_is_not_left_waiting_for_a_key(monkeypatch:
         return [], [], []
 
     def close(_number: int, _frame: object) -> None:
-        raise Closed
+        raise ClosedError
 
-    monkeypatch.setattr(module.sys, "stdin", SimpleNamespace(fileno=lambda: theirs))
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(fileno=lambda: theirs))
     before = signal.signal(signal.SIGHUP, close)
     try:
         keys = Keys()
         with monkeypatch.context() as patch:
-            patch.setattr(module.select, "select", look)
-            patch.setattr(module.os, "read", lambda *_: pytest.fail("a read blocks where nothing was typed"))
-            with pytest.raises(Closed):
+            patch.setattr("select.select", look)
+            patch.setattr("os.read", lambda *_: pytest.fail("a read blocks where nothing was typed"))
+            with pytest.raises(ClosedError):
                 keys.key()
-        assert looks == [module._LOOK_UP_SECONDS] * 3
+        assert looks == [_LOOK_UP_SECONDS] * 3
         os.write(ours, b"s\n")
         assert keys.key() == "s"
     finally:
