@@ -3,7 +3,7 @@
     python -m benchmarks.poison --seed 0
 
 Label vectors alone. `--first` labelled texts a label teach a champion; then `--later` more a label come, and
-for three labels `--of-the-three`, of which `--wrong` carry the champion's likeliest wrong label. Beside it the
+for three labels `--of-the-three`, of which `--wrong` carry the champion's likeliest wrong one. Beside it the
 same run without a wrong word. Both learn from the training part; accuracy is that on the validation part.
 """
 
