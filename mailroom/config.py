@@ -61,6 +61,9 @@ class ModelSettings:
     keep_versions: int = setting(
         10, "Newest model versions that stay on disk; 0 keeps all. Never the current one or its parent.", 0
     )
+    keep_refused: int = setting(
+        1, "Newest versions that the gate refused which stay on disk, to look into; 0 keeps none.", 0
+    )
 
 
 @dataclass(frozen=True, slots=True)

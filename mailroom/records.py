@@ -1,7 +1,8 @@
 """The frozen records that the steps hand on: Email → Candidate → Prediction → Feedback → Example.
 
-Field names are the same in Python, JSON, SQL and the documentation. `similarity` is a cosine (−1…1),
-`score` a raw cross-encoder logit or None, `probability` a calibrated share (0…1), times are UTC.
+Field names are the same in Python, JSON, SQL and the documentation. `similarity` is what
+retrieval ranks by, a cosine (−1…1) and what words add to it; `score` a raw cross-encoder logit or None,
+`probability` a calibrated share (0…1); times are UTC.
 """
 
 import hashlib

@@ -301,3 +301,14 @@ def test_time_to_load_does_not_grow_with_the_square_of_the_labels(tmp_path: Path
     assert len(taxonomy.assignable) == 5000
     # Half a second; minutes where every label is compared with every other.
     assert time.process_time() - started < 20.0
+
+
+def test_labelled_mail_is_told_from_a_label_tree(tmp_path: Path) -> None:
+    path = tmp_path / "gold.jsonl"
+    path.write_text('{"subject": "Hi", "body": "Where is it?", "label": "lost"}\n' * 2, encoding="utf-8")
+    with pytest.raises(TaxonomyError, match="got rows of labelled mail") as caught:
+        load_taxonomy(path)
+    assert "feedback import" in str(caught.value)
+    tree = tmp_path / "tree.json"
+    tree.write_text('{"labels": [{"id": "lost"}]}', encoding="utf-8")
+    assert [label.id for label in load_taxonomy(tree).assignable] == ["lost"]

@@ -35,6 +35,14 @@ class QueryEncoder(Protocol):
         ...
 
 
+class Words(Protocol):
+    """What words say beside the cosine, as the classifier needs it."""
+
+    def score(self, text: str) -> Vector:
+        """One email text → what is added to each label's cosine (n,), in the labels' order."""
+        ...
+
+
 class Scorer(Protocol):
     """The cross-encoder as the classifier needs it."""
 
@@ -105,12 +113,14 @@ class Classifier:
         shared_reader: SharedReader | None = None,
         temperature_factor: float = 1.0,
         rules: ReviewRules | None = None,
+        words: Words | None = None,
     ) -> None:
         """`label_vectors` (n, d) stand in the order of `labels`.
 
         `shared_reader` is the cross-encoder again where its reading of an email gives the encoder's vector.
         `temperature_factor` > 0 multiplies the temperature of the last stage: what calibration found.
         `rules` say which answers are marked for review; else the settings alone do.
+        `words` add to the cosines by which labels are retrieved.
         """
         self._encoder = encoder
         self._retriever = Retriever(label_vectors, settings.top_k)
@@ -120,6 +130,7 @@ class Classifier:
         self._cross_encoder = cross_encoder
         self._shared_reader = shared_reader
         self._temperature_factor = temperature_factor
+        self._words = words
         self._rules = rules or ReviewRules.of(settings, None, None)
 
     @property
@@ -133,7 +144,8 @@ class Classifier:
         text = email.text
         vector, score = self._read(text)
         encoded = time.perf_counter()
-        nearest, similarities = self._retriever.top_k(vector)
+        added = self._words.score(text) if self._words is not None else None
+        nearest, similarities = self._retriever.top_k(vector, added)
         retrieved = time.perf_counter()
         scores = self._rerank(score, nearest, similarities)
         reranked = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Email vector → top-K candidates, by exact cosine over the label vectors (the speed layer).
+"""Email vector → top-K candidates, by exact cosine and what words add to it (the speed layer).
 
 5,000 labels × 384 dimensions are 2 MFLOP, so there is no index: one matrix-vector product ranks them all.
 """
@@ -41,12 +41,17 @@ class Retriever:
         self._vectors = label_vectors
         self._top_k = min(top_k, len(label_vectors))
 
-    def top_k(self, query: Vector) -> tuple[NDArray[np.intp], Vector]:
-        """The nearest labels' positions and cosines, best first; equal cosines keep the labels' order."""
+    def top_k(self, query: Vector, added: Vector | None = None) -> tuple[NDArray[np.intp], Vector]:
+        """The nearest labels' positions and similarities, best first; equal ones keep the labels' order.
+
+        A similarity is the cosine, and `added` (n,) where that is given.
+        """
         # Not every encoder normalises; dividing by the query's length makes these cosines all the same.
         unit = query / np.maximum(np.linalg.norm(query), np.float32(1e-12))
         # Not `@`: BLAS would start threads of its own, which fight with the emails side by side.
         similarities = np.vecdot(self._vectors, unit)  # (n, d), (d,) → (n,)
+        if added is not None:
+            similarities = similarities + added
         if self._top_k < len(similarities):
             nearest = np.argpartition(-similarities, self._top_k - 1)[: self._top_k]
             nearest.sort()  # so that the stable sort below breaks ties by the labels' order

@@ -15,16 +15,17 @@ if TYPE_CHECKING:
 
 # Measured, and moved too far: neither a success nor a failure of the run.
 ALARM = 3
-FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
 
 
 def _moment(help_line: str) -> Any:
-    return typer.Option(formats=FORMATS, metavar="TIME", help=f"{help_line}, UTC date or time.")
+    return typer.Option(
+        metavar="TIME", help=f"{help_line}; an ISO date or time, UTC unless it says otherwise."
+    )
 
 
-Since = Annotated[datetime | None, _moment("The window begins; else some days before its end")]
-Until = Annotated[datetime | None, _moment("The window ends; else now")]
-ReferenceSince = Annotated[datetime | None, _moment("The reference begins; it ends where the window begins")]
+Since = Annotated[str | None, _moment("The window begins; else some days before its end")]
+Until = Annotated[str | None, _moment("The window ends; else now")]
+ReferenceSince = Annotated[str | None, _moment("The reference begins; it ends where the window begins")]
 
 STYLES = {"alarm": "bold red", "watch": "yellow", "steady": "green", "unknown": "dim"}
 
@@ -45,17 +46,30 @@ def drift(
 
     Example:  mailroom drift --since 2026-03-01 --until 2026-03-08 --json
     """
+    from mailroom.cli.log import moment
     from mailroom.cli.progress import MailProgress
-    from mailroom.workspace.drift import run_drift
+    from mailroom.workspace.drift import NothingToCompareError, run_drift
 
     settings: Context = context.obj
     console = stderr_console()
+    run: DriftRun | None
     with settings.open_workspace(read_only=True) as workspace:
         wanted = workspace.settings.drift
-        reference, window = _spans(since, until, reference_since, wanted.window_days, wanted.reference_days)
+        dates = (moment(since), moment(until), moment(reference_since))
+        reference, window = _spans(*dates, wanted.window_days, wanted.reference_days)
         texts = wanted.embedded_emails if embedded is None else embedded
         with MailProgress(console, 2 * texts) as progress:
-            run = run_drift(workspace, reference, window, texts, lambda done, _: progress.advance(done, done))
+            try:
+                run = run_drift(
+                    workspace, reference, window, texts, lambda done, _: progress.advance(done, done)
+                )
+            except NothingToCompareError as exc:
+                if any(dates):
+                    raise
+                run, nothing = None, str(exc)
+    if run is None:
+        _say_nothing_yet(nothing, as_json)
+        return
     for notice in run.notices():
         say(console, notice)
     if as_json:
@@ -75,13 +89,18 @@ def _spans(
 ) -> "tuple[Span, Span]":
     from mailroom.workspace.drift import Span, spans
 
-    end = _utc(until) or datetime.now(UTC)
-    start = _utc(since) or end - timedelta(days=window_days)
-    return spans(Span(start, end), _utc(reference_since), reference_days)
+    end = until or datetime.now(UTC)
+    start = since or end - timedelta(days=window_days)
+    return spans(Span(start, end), reference_since, reference_days)
 
 
-def _utc(moment: datetime | None) -> datetime | None:
-    return None if moment is None else moment.replace(tzinfo=UTC)
+def _say_nothing_yet(why: str, as_json: bool) -> None:
+    """A desk that is younger than its first reference has no drift, and no failure either."""
+    if as_json:
+        typer.echo(to_json_line({"level": "unknown", "nothing_to_compare": why}))
+        return
+    typer.echo("nothing to compare yet: the log needs mail of the last days and of the weeks before them")
+    say(stderr_console(), f"{why} (`--since` and `--until` choose them)")
 
 
 def _print(run: "DriftRun") -> None:

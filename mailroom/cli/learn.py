@@ -82,20 +82,26 @@ def _say_more(outcome: "Outcome") -> None:
     console = stderr_console()
     page = Path(outcome.folder or "") / "report.html"
     report = f"; report: {page}" if page.is_file() else ""
+    for note in outcome.notes:
+        say(console, note)
     say(console, f"took {duration_words(outcome.seconds)}{report}")
     if outcome.promoted:
         say(console, "`mailroom models rollback` takes it back")
     elif outcome.refused:
         say(console, f"{outcome.champion} goes on answering; more reviewed mail is what helps most")
+        if outcome.version is not None:
+            say(console, f"what was refused is kept as {outcome.version} (`mailroom models list --all`)")
 
 
 def _preview(record: dict[str, Any], force: bool) -> str:
     gold, silver = record["gold"], record["silver"]
     verdict = "would learn" if record["would_learn"] or force else "would wait for more"
-    encoders = "label vectors and encoders" if record["would_train"] else "label vectors alone"
+    encoders = record["why_not_train"] or "label vectors and encoders"
+    few = gold["evaluation"] < record["judges_alone_from"]
+    crossed = f" and, below {record['judges_alone_from']}, training gold, cross-fitted" if few else ""
     return (
         f"{record['new_gold']:,} newly labelled emails: {verdict}\n"
         f"to train on: {gold['train']:,} gold and {silver['taken']:,} silver ({encoders})\n"
-        f"to choose by: {gold['validation']:,}, to judge by: {gold['evaluation']:,}; "
+        f"to choose by: {gold['validation']:,}, to judge by: {gold['evaluation']:,}{crossed}; "
         f"set aside: {len(gold['set_aside']):,} (`mailroom curate --dry-run` says more)"
     )

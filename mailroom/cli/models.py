@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mailroom.cli.context import AsJson, Context, stdout_console, to_json_line
+from mailroom.cli.context import AsJson, Context, say, stderr_console, stdout_console, to_json_line
 from mailroom.cli.tables import visible
 
 if TYPE_CHECKING:
@@ -29,21 +29,30 @@ By = Annotated[str | None, typer.Option("--by", metavar="NAME", help="Who; else 
 
 
 @app.command("list", short_help="The versions, oldest first.")
-def list_command(context: typer.Context, as_json: AsJson = False) -> None:
+def list_command(
+    context: typer.Context,
+    every: Annotated[
+        bool, typer.Option("--all", help="Also those that the gate refused and nobody promoted.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """List the model versions; `*` marks the one that answers.
 
-    Example:  mailroom models list
+    Example:  mailroom models list --all
     """
     from mailroom.workspace.versions import Versions
 
     settings: Context = context.obj
     with settings.open_workspace(read_only=True) as workspace:
-        rows = Versions(workspace).rows()
+        found = Versions(workspace).rows()
+    rows = [row for row in found if every or not row.is_refused]
     if as_json:
         for row in rows:
             typer.echo(to_json_line(row.to_dict()))
     else:
         stdout_console().print(_list_table(rows))
+        if len(rows) < len(found):
+            say(stderr_console(), f"{len(found) - len(rows)} refused by the gate (`--all` shows them)")
 
 
 @app.command("show", short_help="One version: what it is made of, and when it answered.")
@@ -129,6 +138,7 @@ def promote(
     version: Version,
     reason: Reason = None,
     by: By = None,
+    force: Annotated[bool, typer.Option("--force", help="One that the gate refused, too.")] = False,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
@@ -146,7 +156,7 @@ def promote(
         versions = Versions(workspace)
         found = versions.find(version)
         _ask(f"Promote {found.id} in place of {versions.current()}?", yes)
-        done = versions.promote(found.id, by or current_user(), reason or "promoted by hand")
+        done = versions.promote(found.id, by or current_user(), reason or "promoted by hand", force)
     _print_promotion(done, as_json)
 
 
@@ -279,23 +289,29 @@ def _list_table(rows: "list[VersionRow]") -> "Table":
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("", "version", "made (UTC)", "decides by", "MiB", "parent", "last promoted", box=None)
+    table = Table("", "version", "made (UTC)", "decides by", "MiB", "from", "last promoted", box=None)
     table.columns[4].justify = "right"
+    for column in table.columns:
+        column.no_wrap = True
     for row in rows:
         facts = row.to_dict()
         promoted = row.promotion
         table.add_row(
             "*" if row.is_current else "",
             row.id,
-            (facts["created_at"] or "")[:16].replace("T", " "),
-            facts["decided_by"] or "",
-            f"{row.size_bytes / MIB:.1f}",
-            facts["parent"] or "",
-            escape(row.problem)
-            if row.problem
-            else escape(visible(f"{promoted.promoted_by}: {promoted.reason}") if promoted else "never"),
+            (facts["created_at"] or "")[2:16].replace("T", " "),
+            (facts["decided_by"] or "").replace("_", "-"),
+            f"{row.size_bytes / MIB:.0f}",
+            (facts["parent"] or "").partition("-")[0],
+            escape(visible(row.problem or _last_promoted(promoted, facts["refused"]))),
         )
     return table
+
+
+def _last_promoted(promotion: "Promotion | None", refused: list[str]) -> str:
+    if promotion is not None:
+        return f"{promotion.promoted_by}: {promotion.reason}"
+    return f"refused: {'; '.join(refused)}" if refused else "never"
 
 
 def _show_table(record: dict[str, Any]) -> "Table":

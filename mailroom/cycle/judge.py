@@ -18,6 +18,7 @@ from mailroom.cycle.choose import (
     with_silver_unless_worse,
 )
 from mailroom.cycle.desk import Desk
+from mailroom.cycle.doubts import Doubts, find_doubts
 from mailroom.cycle.label_learning import cross_fitted_answers
 from mailroom.cycle.review_fit import ReviewFit, fit_review, review_of
 from mailroom.cycle.setup import Advance, Answering, Setup, rules_of
@@ -70,7 +71,8 @@ class Choice:
 class Judgement:
     """The gate's verdict on `setup`, and the answers that it rests on.
 
-    `marks` say what the review mark of (champion, challenger) is worth on these emails, None without any.
+    `marks` say what the review mark of (champion, challenger) is worth on these emails, None without any;
+    `cross_fitted` of them are training gold.
     """
 
     setup: Setup
@@ -80,6 +82,7 @@ class Judgement:
     rivals: Mapping[str, float]
     review: ReviewFit
     marks: tuple[ReviewFigures, ReviewFigures] | None
+    cross_fitted: int = 0
 
 
 class Judge:
@@ -146,7 +149,14 @@ class Judge:
         fit = self._fit_review(setup, served)
         setup = replace(setup, review_below=fit.below_probability, outside_above=fit.outside_above)
         return Judgement(
-            setup, verdict, tuple(before), answers, rivals, fit, self._marks(champion, before, setup, served)
+            setup,
+            verdict,
+            tuple(before),
+            answers,
+            rivals,
+            fit,
+            self._marks(champion, before, setup, served),
+            cross_fitted=len(extra),
         )
 
     def _fit_review(self, setup: Setup, judged: Sequence[Answer]) -> ReviewFit:
@@ -204,6 +214,13 @@ class Judge:
             # Few emails for many labels is how a workspace starts, and nothing to warn of.
             warnings.filterwarnings("ignore", module="sklearn")
             return logistic_regression_answers((fitted, [example.label for example in gold]), (asked, truths))
+
+    def doubts(self, setup: Setup, advance: Advance | None = None) -> Doubts:
+        """People's labels that label vectors contradict, which learned from other gold than the email."""
+        held_back = (*self._parts.validation, *self._parts.evaluation)
+        answers = [*self._cross_fit(setup), *self._answering.answers(setup, held_back, advance)]
+        texts = {one.email_id: one.text for one in (*self._parts.gold, *held_back)}
+        return find_doubts(answers, texts)
 
     def _cross_fit(self, setup: Setup) -> list[Answer]:
         """Cross-fitted answers to the training gold under the setup's temperature."""

@@ -1,11 +1,12 @@
 """What people have said since the last cycle that learned: is it enough to learn again?"""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mailroom.store.cycles import Cycle, CycleLog
 from mailroom.store.examples import LabelledEmail
+from mailroom.store.promotions import Promotion
 from mailroom.store.snapshots import Snapshots
 
 PROMOTED, REFUSED, NOTHING_NEW, FAILED, STALE = "promoted", "refused", "nothing_new", "failed", "stale"
@@ -15,6 +16,14 @@ CURATED = "curated.json"
 def last_learned(cycles: CycleLog) -> Cycle | None:
     """The newest cycle that came as far as the gate, whatever the gate said."""
     return next((cycle for cycle in cycles.history() if cycle.outcome in (PROMOTED, REFUSED)), None)
+
+
+def taken_back(cycle: Cycle | None, history: Sequence[Promotion]) -> bool:
+    """Whether the version that the cycle made was promoted, and another one answers since."""
+    if cycle is None or cycle.model is None:
+        return False
+    versions = [promotion.version for promotion in history]
+    return cycle.model in versions and versions[-1] != cycle.model
 
 
 def known_labels(cycle: Cycle | None, snapshots: Snapshots, folder: Path) -> set[tuple[str, str | None]]:

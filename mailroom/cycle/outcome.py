@@ -11,7 +11,8 @@ from mailroom.cycle.novelty import NOTHING_NEW, PROMOTED, REFUSED
 class Outcome:
     """The end of a cycle: `outcome` is promoted, refused or nothing_new; `summary` one line.
 
-    `version` is the promoted one; `figures` holds the champion's and the challenger's, 0…1.
+    `version` is the promoted one, or the refused one where it was kept; `figures` holds the champion's and
+    the challenger's, 0…1; `notes` are further lines for people.
     """
 
     cycle: str | None
@@ -23,6 +24,7 @@ class Outcome:
     figures: Mapping[str, Any] = field(default_factory=dict)
     folder: str | None = None
     seconds: float = 0.0
+    notes: tuple[str, ...] = ()
 
     @property
     def promoted(self) -> bool:
@@ -41,4 +43,9 @@ class Outcome:
 
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON-ready values, keyed by field name."""
-        return {**asdict(self), "reasons": list(self.reasons), "figures": dict(self.figures)}
+        return {
+            **asdict(self),
+            "reasons": list(self.reasons),
+            "figures": dict(self.figures),
+            "notes": list(self.notes),
+        }

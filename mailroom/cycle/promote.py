@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mailroom.config import ModelSettings
 from mailroom.cycle.desk import Desk
 from mailroom.cycle.setup import Setup
 from mailroom.errors import ModelError
@@ -74,19 +75,24 @@ def promote(log: PromotionLog, version: str, champion: str, by: str, reason: str
         log.promote(version, by, reason, instead_of=champion)
 
 
-def prunable(models: Path, history: Sequence[Promotion], keep: int) -> list[str]:
-    """Old versions beyond the newest `keep` that may go, oldest first; 0 keeps all.
+def prunable(models: Path, history: Sequence[Promotion], settings: ModelSettings) -> list[str]:
+    """Old versions beyond the newest that the settings keep, oldest first; 0 keeps all.
 
-    Never the current one, its parent, or the one that a rollback restores.
+    Never the current one, its parent, or the one that a rollback restores. Refused ones that nobody promoted
+    since are counted by themselves.
     """
     in_use = {history[-1].version} if history else set()
     previous = before_current(history)
-    return [version for version in prunable_versions(models, keep, in_use) if version != previous]
+    promoted = {promotion.version for promotion in history}
+    found = prunable_versions(
+        models, settings.keep_versions, in_use, lambda version: version in promoted, settings.keep_refused
+    )
+    return [version for version in found if version != previous]
 
 
-def prune(models: Path, history: Sequence[Promotion], keep: int) -> list[str]:
+def prune(models: Path, history: Sequence[Promotion], settings: ModelSettings) -> list[str]:
     """Remove what `prunable` names."""
-    removed = prunable(models, history, keep)
+    removed = prunable(models, history, settings)
     for version in removed:
         remove_version(models, version)
     return removed

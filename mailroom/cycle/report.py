@@ -8,8 +8,10 @@ from typing import Any
 from mailroom.cycle.desk import CycleFolder, Desk
 from mailroom.cycle.judge import Judgement, Parts
 from mailroom.cycle.novelty import PROMOTED, REFUSED
+from mailroom.evaluate.compare import Comparison
 from mailroom.evaluate.learning_report import (
     CyclePoint,
+    Doubt,
     Heading,
     LearningReport,
     ReviewMarks,
@@ -68,6 +70,8 @@ def _report(
         rivals=judgement.rivals,
         data={name: cycle.steps["curate"][name] for name in _DATA},
         review=_review_marks(judgement),
+        doubts=tuple(Doubt(**one) for one in cycle.steps.get("doubts", {}).get("shown", ())),
+        judged_by=judged_by(len(judgement.champion), judgement.cross_fitted),
         curve=(*_curve(CycleLog(desk.database)), _point(cycle, judgement, figures)),
     )
 
@@ -76,6 +80,16 @@ def _review_marks(judgement: Judgement) -> ReviewMarks | None:
     if judgement.marks is None:
         return None
     return ReviewMarks(*judgement.marks, judgement.review.words())
+
+
+def judged_by(emails: int, cross_fitted: int) -> str:
+    """What the gold that judged consists of, where that is more than one thing."""
+    if not cross_fitted:
+        return ""
+    return (
+        f"{emails - cross_fitted:,} were held back from all learning; {cross_fitted:,} are training gold, "
+        "each answered by label vectors that learned from the other four fifths alone (cross-fitted)"
+    )
 
 
 _DATA = ("gold_train", "silver", "validation", "evaluation", "set_aside")
@@ -115,6 +129,12 @@ def _point(cycle: Cycle, judgement: Judgement, figures: Mapping[str, Any]) -> Cy
     )
 
 
+def _gain(comparison: Comparison) -> list[float]:
+    """The interval of the challenger's lead."""
+    difference = comparison.metric("top_1").difference
+    return [round(difference.low, 6), round(difference.high, 6)]
+
+
 def _figures(judgement: Judgement) -> dict[str, Any]:
     """The figures of both models; {} for each where nothing was compared."""
     comparison = judgement.verdict.comparison
@@ -133,4 +153,6 @@ def _figures(judgement: Judgement) -> dict[str, Any]:
         "champion": champion,
         "challenger": challenger,
         "review": judgement.review.to_dict(),
+        "cross_fitted": judgement.cross_fitted,
+        "top_1_gain": None if comparison is None else _gain(comparison),
     }

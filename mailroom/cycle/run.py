@@ -13,7 +13,7 @@ from typing import Any
 
 from mailroom.cycle.budget import Budget, duration_words
 from mailroom.cycle.desk import CycleFolder, Desk
-from mailroom.cycle.judge import LEAST_TO_CHOOSE, Judge, Judgement, Parts
+from mailroom.cycle.judge import ENOUGH, LEAST_TO_CHOOSE, Judge, Judgement, Parts
 from mailroom.cycle.label_learning import learn_labels
 from mailroom.cycle.novelty import (
     CURATED,
@@ -25,23 +25,35 @@ from mailroom.cycle.novelty import (
     count_new,
     known_labels,
     last_learned,
+    taken_back,
 )
 from mailroom.cycle.outcome import Outcome
 from mailroom.cycle.promote import promote, prune, publish
 from mailroom.cycle.report import write_report
 from mailroom.cycle.second_stage import SecondStage, parity_checks, parity_of, setups_of, shared_reading_of
 from mailroom.cycle.setup import Answering, Setup, champion_setup
-from mailroom.cycle.steps import Tell, advance_with, curate, kept_parts, reranked, summary_line
+from mailroom.cycle.steps import (
+    Tell,
+    advance_with,
+    curate,
+    doubt_notes,
+    kept_parts,
+    reranked,
+    skipped_notes,
+    summary_line,
+)
 from mailroom.cycle.training import train_bi_encoder_step
 from mailroom.errors import CycleBusyError, MailroomError, PromotionRefused, StoreError
 from mailroom.models.prototypes import PROTOTYPES_NAME
-from mailroom.models.registry import CROSS_ENCODER, load_version
+from mailroom.models.registry import CROSS_ENCODER, ModelVersion, load_version
 from mailroom.records import Example
 from mailroom.store.cycles import Cycle, CycleLog
 from mailroom.store.examples import ExampleReader
 from mailroom.store.promotions import PromotionLog
 from mailroom.store.snapshots import Snapshots
 
+# Beside the cycles' folders: vectors of mail that the champion's encoder has read.
+VECTORS = "vectors"
 LABELS_GOLD, LABELS_ALL = "label_vectors", "label_vectors_with_silver"
 # What answering unlabelled mail anew may take of the budget.
 _CURATING_SHARE = 0.3
@@ -68,14 +80,24 @@ def preview(desk: Desk, work: Path, cycles: Path, seed: int, tell: Tell) -> dict
     new = count_new(reader.labelled(), known)
     curated = curate(desk, Answering(desk, work), reader, seed, tell)
     train = sum(example.grade == "gold" for example in curated.train)
-    needed = desk.settings.learning.train_from_gold
+    why_not = _too_little_gold(desk, train, len(curated.gold.validation))
     return {
         "champion": desk.champion.id,
         "new_gold": new,
         "would_learn": new >= desk.settings.learning.min_new_gold,
-        "would_train": train >= needed and len(curated.gold.validation) >= LEAST_TO_CHOOSE,
+        "would_train": why_not is None,
+        "why_not_train": f"label vectors alone: {why_not}" if why_not else None,
+        "judges_alone_from": ENOUGH,
         **curated.to_dict(),
     }
+
+
+def _too_little_gold(desk: Desk, train: int, validation: int) -> str | None:
+    needed = desk.settings.learning.train_from_gold
+    for have, use, least in ((train, "train on", needed), (validation, "choose by", LEAST_TO_CHOOSE)):
+        if have < least:
+            return f"{have:,} gold emails to {use}, from {least:,} on the encoders are trained too"
+    return None
 
 
 def learn(desk: Desk, cycles: Path, options: Options, tell: Tell) -> Outcome:
@@ -134,9 +156,16 @@ class _Run:
         self._reader, self._snapshots = ExampleReader(desk.database), Snapshots(desk.database)
         spent = sum(step.get("seconds", 0.0) for step in cycle.steps.values())
         self._budget = Budget(options.budget_s, spent)
-        self._answering = Answering(desk, self._folder.work)
+        self._answering = Answering(desk, self._folder.work, cycles / VECTORS)
         self._champion = champion_setup(desk)
-        self._resumed = bool(cycle.steps)
+        self._notes: list[str] = []
+        if cycle.steps:
+            last = list(cycle.steps)[-1].replace("_", " ")
+            self._notes.append(
+                f"went on with the cycle that began at {cycle.started_at:%Y-%m-%d %H:%M} UTC and was "
+                f"interrupted after the step “{last}”"
+            )
+            tell(self._notes[0], 0.0, 0.0)
         self._second = SecondStage(
             desk, self._answering, self._folder.work, self._champion, options.seed, tell
         )
@@ -157,14 +186,19 @@ class _Run:
         setups = [
             Setup(**values) for values in self._step("label_vectors", lambda: self._labels(parts))["setups"]
         ]
-        trained = self._step("bi_encoder", lambda: self._train(parts))
+        judge = Judge(self._desk, self._answering, parts, self._options.seed)
+        self._step(
+            "doubts", lambda: judge.doubts(setups[0], self._advance("looking for doubtful labels")).to_dict()
+        )
+        trained = self._step("bi_encoder", lambda: self._train(parts), may_skip=True)
         second = self._second
         crossed = self._step(
-            "cross_encoder", lambda: second.cross_encoder(trained, parts, self._training_s(parts))
+            "cross_encoder",
+            lambda: second.cross_encoder(trained, parts, self._training_s(parts)),
+            may_skip=True,
         )
-        self._step("distil", lambda: second.distil(crossed, parts, self._training_s(parts)))
+        self._step("distil", lambda: second.distil(crossed, parts, self._training_s(parts)), may_skip=True)
         setups += setups_of(self._cycle.steps, ("bi_encoder", "distil", "cross_encoder"))
-        judge = Judge(self._desk, self._answering, parts, self._options.seed)
         chosen = self._step("choose", lambda: self._choose(judge, setups))
         judgement = judge.judge(
             self._champion,
@@ -242,14 +276,12 @@ class _Run:
         return {"setup": trained.setup.to_dict(), "parity": trained.parity, "figures": trained.figures}
 
     def _why_not_train(self, parts: Parts) -> str | None:
-        needed = self._desk.settings.learning.train_from_gold
-        if len(parts.gold) < needed:
-            return f"{len(parts.gold)} gold examples to train on, {needed} are needed"
-        if len(parts.validation) < LEAST_TO_CHOOSE:
-            return f"{len(parts.validation)} validation gold emails, {LEAST_TO_CHOOSE} are needed"
+        few = _too_little_gold(self._desk, len(parts.gold), len(parts.validation))
+        if few is not None:
+            return few
         left = self._training_s(parts) * self._second.encoder_share
         if left < _LEAST_TRAINING_S:
-            return f"{duration_words(left)} of the budget would be left for it"
+            return f"{duration_words(left)} of the budget would be left for training the encoders"
         return None
 
     def _training_s(self, parts: Parts) -> float:
@@ -272,8 +304,14 @@ class _Run:
             self._step("judge", lambda: report)
             if not judgement.verdict.passed:
                 reasons = judgement.verdict.reasons
-                return self._end(REFUSED, "not promoted: " + "; ".join(reasons), reasons=reasons)
-            self._publish(judgement)
+                kept = self._publish(judgement, refused=reasons)
+                prune(
+                    self._desk.models, PromotionLog(self._desk.database).history(), self._desk.settings.models
+                )
+                summary = "not promoted: " + "; ".join(reasons)
+                return self._end(REFUSED, summary, version=kept.id, reasons=reasons)
+            made = self._publish(judgement)
+            self._cycle = self._log.save_step(self._cycle, "publish", {"version": made.id}, model=made.id)
         version = self._cycle.model
         if version is None:
             raise StoreError(f"expected cycle {self._cycle.id} to have made a version, found none")
@@ -286,16 +324,17 @@ class _Run:
             promote(log, version, champion, self._options.by, f"learned: {summary}")
         except PromotionRefused as exc:
             return self._end(REFUSED, f"not promoted: {exc}", reasons=(str(exc),))
-        prune(self._desk.models, log.history(), self._desk.settings.models.keep_versions)
+        prune(self._desk.models, log.history(), self._desk.settings.models)
         return self._end(PROMOTED, summary, version=version)
 
-    def _publish(self, judgement: Judgement) -> None:
+    def _publish(self, judgement: Judgement, refused: Sequence[str] = ()) -> ModelVersion:
+        """Make a version of what was judged; a refused one bears the gate's reasons."""
         curated, figures = self._cycle.steps["curate"], self._cycle.steps["judge"]["figures"]
         made = parity_of(self._cycle.steps, judgement.setup)
         parity = {**self._desk.champion.manifest.parity, **made}
         if judgement.setup.cross_encoder is None:
             parity.pop(CROSS_ENCODER, None)
-        version = publish(
+        return publish(
             self._desk,
             judgement.setup,
             parity,
@@ -306,12 +345,17 @@ class _Run:
                 "seed": self._options.seed,
                 "taxonomy": self._desk.taxonomy.revision,
                 **{name: curated[name] for name in ("gold_train", "silver", "validation", "evaluation")},
+                **({"refused": list(refused)} if refused else {}),
             },
             shared_reading_of(self._desk, self._cycle.steps, judgement.setup),
         )
-        self._cycle = self._log.save_step(self._cycle, "publish", {"version": version.id}, model=version.id)
 
     def _nothing_new(self, found: int, needed: int) -> Outcome:
+        if taken_back(last_learned(self._log), PromotionLog(self._desk.database).history()):
+            self._notes.append(
+                "the version that the last cycle made was taken back: with --force the same labels are "
+                "learned again, from the version that answers now"
+            )
         return self._end(
             NOTHING_NEW, f"nothing to learn yet: {found} newly labelled emails, {needed} are needed"
         )
@@ -321,6 +365,7 @@ class _Run:
     ) -> Outcome:
         steps = self._cycle.steps
         self._log.finish(self._cycle, outcome, summary)
+        self._answering.keep_vectors()
         self._folder.clear_work()
         result = Outcome(
             cycle=self._cycle.id,
@@ -332,19 +377,27 @@ class _Run:
             figures=steps["judge"]["figures"] if "judge" in steps else {},
             folder=str(self._folder.root),
             seconds=round(self._budget.used_s(), 1),
+            notes=(*self._notes, *skipped_notes(steps), *doubt_notes(steps)),
         )
         self._folder.write_json("outcome.json", result.to_dict())
         return result
 
     # ── what the steps share
 
-    def _step(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """The kept result of a step, or its work, timed and then kept."""
+    def _step(self, name: str, work: Callable[[], dict[str, Any]], may_skip: bool = False) -> dict[str, Any]:
+        """The kept result of a step, or its work, timed and then kept.
+
+        One that `may_skip` tells of itself once it knows whether it has work.
+        """
         kept = self._cycle.steps.get(name)
         if kept is None:
-            self._tell(name.replace("_", " "), 0.0, 0.0)
+            words = name.replace("_", " ")
+            if not may_skip:
+                self._tell(words, 0.0, 0.0)
             started = time.monotonic()
             kept = work()
+            if "skipped" in kept:
+                self._tell(f"{words}: skipped, {kept['skipped']}", 1.0, 0.0)
             kept = {**kept, "seconds": round(time.monotonic() - started, 3)}
             self._cycle = self._log.save_step(self._cycle, name, kept)
         result: dict[str, Any] = kept

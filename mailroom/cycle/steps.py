@@ -1,7 +1,7 @@
 """Parts of a cycle's steps that need nothing of the cycle itself: progress, curation, kept examples."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -73,11 +73,36 @@ def reranked(setup: Setup, champion: Setup) -> Setup:
     )
 
 
-def summary_line(version: str, figures: dict[str, Any]) -> str:
+def summary_line(version: str, figures: Mapping[str, Any]) -> str:
+    """What a promotion brought, with the interval of its gain and what that rests on."""
     before, after = figures["champion"], figures["challenger"]
+    gain = figures.get("top_1_gain")
+    interval = "" if gain is None else f" ({100 * gain[0]:+.1f} to {100 * gain[1]:+.1f} points at 95%)"
+    crossed = figures.get("cross_fitted", 0)
+    parts = f" ({figures['emails'] - crossed:,} held back, {crossed:,} cross-fitted)" if crossed else ""
     return (
-        f"{version} promoted: top-1 {before['top_1']:.1%} → {after['top_1']:.1%}, Recall@5 "
-        f"{before['recall_at_5']:.1%} → {after['recall_at_5']:.1%} on {figures['emails']:,} gold emails"
+        f"{version} promoted: top-1 {before['top_1']:.1%} → {after['top_1']:.1%}{interval}, "
+        f"Recall@5 {before['recall_at_5']:.1%} → {after['recall_at_5']:.1%} "
+        f"on {figures['emails']:,} gold emails{parts}"
+    )
+
+
+def skipped_notes(steps: Mapping[str, Any]) -> tuple[str, ...]:
+    """Why encoders were not trained, where they were not."""
+    reason = steps.get("bi_encoder", {}).get("skipped")
+    return () if reason is None else (f"label vectors alone: {reason}",)
+
+
+def doubt_notes(steps: Mapping[str, Any]) -> tuple[str, ...]:
+    """How many of people's labels are worth a second look."""
+    doubts = steps.get("doubts", {})
+    if not doubts.get("count"):
+        return ()
+    first = doubts["shown"][0]
+    return (
+        f"{doubts['count']:,} of {doubts['emails']:,} labels are contradicted by all others: look at them "
+        f"again, such as {first['email_id']} ({first['given']}, or {first['suggested']}?); "
+        "the report lists them",
     )
 
 

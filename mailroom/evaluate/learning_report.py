@@ -81,10 +81,23 @@ class ReviewMarks:
 
 
 @dataclass(frozen=True, slots=True)
+class Doubt:
+    """A person's label that all other labelled mail contradicts: what was said, and what is likelier."""
+
+    email_id: str
+    given: str
+    suggested: str
+    probability: float
+    given_probability: float
+    excerpt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class LearningReport:
     """Everything that a cycle's page shows; figures are None where there was no gold to judge by.
 
-    `rivals` maps what was tried to its top-1, `data` what was learned from to a count, both in their order.
+    `rivals` maps what was tried to its top-1, `data` what was learned from to a count, both in their order;
+    `judged_by` says what the gold consists of, where that needs saying.
     """
 
     heading: Heading
@@ -99,6 +112,8 @@ class LearningReport:
     curve: tuple[CyclePoint, ...] = ()
     drift: Drift | None = None
     review: ReviewMarks | None = None
+    judged_by: str = ""
+    doubts: tuple[Doubt, ...] = ()
 
     @property
     def decision(self) -> Decision:
@@ -123,8 +138,8 @@ def learning_report(
 ) -> LearningReport:
     """The report of one cycle from its verdict and both models' `answers` (champion, challenger) to gold.
 
-    `texts` maps email ids to what was read of them; `rest` are `rivals`, `data`, `curve`, `drift` and
-    `review`.
+    `texts` maps email ids to what was read of them; `rest` are `rivals`, `data`, `curve`, `drift`,
+    `review`, `judged_by` and `doubts`.
     """
     champion, challenger = answers
     comparison = verdict.comparison

@@ -10,7 +10,7 @@ from typing import Any
 from mailroom.evaluate import plots
 from mailroom.evaluate.compare import ERRORS, MetricComparison
 from mailroom.evaluate.intervals import Interval
-from mailroom.evaluate.learning_report import ChangedEmail, LearningReport, ModelFigures, ReviewMarks
+from mailroom.evaluate.learning_report import ChangedEmail, Doubt, LearningReport, ModelFigures, ReviewMarks
 
 # A screenful of changed emails is read; the page keeps some more folded, the JSON form all.
 SHOWN, MOST = 12, 200
@@ -70,6 +70,7 @@ def render_text(report: LearningReport) -> str:
         f"{heading.workspace}: learning cycle {heading.cycle}, {heading.created_at:%Y-%m-%d %H:%M} UTC",
         f"champion {heading.champion}, challenger {heading.challenger}, "
         f"{report.verdict.emails:,} gold emails",
+        *([f"of the gold emails {report.judged_by}"] if report.judged_by else []),
         "",
         report.decision.upper(),
         *(
@@ -84,6 +85,8 @@ def render_text(report: LearningReport) -> str:
     for title, changed in (("won", report.won), ("lost", report.lost)):
         if report.verdict.comparison:
             lines += ["", *_text_changed(title, changed)]
+    if report.doubts:
+        lines += ["", *_text_doubts(report.doubts)]
     if report.drift:
         lines += ["", f"drift: {report.drift.level}"]
         lines += [f"  {one.level:8} {one.name}" for one in report.drift.findings]
@@ -220,6 +223,17 @@ def _text_table(rows: Sequence[Row]) -> list[str]:
         figures = f"{row.champion:>9} {row.challenger:>11} {row.change:>8}  {row.change_interval}"
         lines.append(f"{row.name:38} {figures}".rstrip())
     return lines
+
+
+def _text_doubts(doubts: Sequence[Doubt]) -> list[str]:
+    return [
+        f"look at these again: {len(doubts):,} labels that all other labelled mail contradicts",
+        *(
+            f"  {one.email_id}: said {one.given}, looks like {one.suggested} ({one.probability:.0%})"
+            for one in doubts[:TEXT_SHOWN]
+        ),
+        *([f"  … and {len(doubts) - TEXT_SHOWN:,} more"] if len(doubts) > TEXT_SHOWN else []),
+    ]
 
 
 def _text_changed(title: str, changed: Sequence[ChangedEmail]) -> list[str]:

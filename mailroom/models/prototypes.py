@@ -122,29 +122,45 @@ class LabelledVectors:
         return LabelledVectors(self.vectors[rows], self.targets[rows], self.weights[rows])
 
 
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """What was chosen on the examples: how much the texts count, steps of sharpening, and the gain."""
+
+    kappa: float
+    steps: int
+    gain: float
+
+
 def fit_prototypes(
     labels: Sequence[str],
     text_vectors: Vectors,
     examples: LabelledVectors,
     kappa: float | None = None,
     seed: int = 0,
+    fit: Fit | None = None,
 ) -> Prototypes:
     """Learn label vectors from the emails' vectors; `text_vectors` (labels, d) have unit length.
 
     Everything is chosen on the examples themselves, answered as if they had not been learned from, κ too
-    unless it is given. DataError where there are none.
+    unless it is given; `fit` is such a choice that was made before. DataError where there are none.
     """
     _check(labels, text_vectors, examples)
+    chosen = fit or choose_fit(text_vectors, examples, kappa, seed)
+    vectors, shift = _fit(text_vectors, examples, chosen.kappa)
+    parts = (examples.vectors, examples.targets, examples.weights)
+    vectors = sharpen(vectors, *parts, (chosen.steps,), seed)[0]
+    return make_prototypes(labels, vectors, _counts(len(labels), examples), shift, chosen.gain)
+
+
+def choose_fit(
+    text_vectors: Vectors, examples: LabelledVectors, kappa: float | None = None, seed: int = 0
+) -> Fit:
+    """How label vectors learn best from these examples; most of the work of learning them."""
     if kappa is None:
         kappa = choose_kappa(text_vectors, examples.vectors, examples.targets, examples.weights, seed)
-    steps, gain = 0, 0.0
-    if len(examples.targets) >= _LEAST_EXAMPLES:
-        steps, gain = _choose(text_vectors, examples, kappa, seed)
-    else:
-        gain = _gain_left_out(text_vectors, examples, kappa)
-    vectors, shift = _fit(text_vectors, examples, kappa)
-    vectors = sharpen(vectors, examples.vectors, examples.targets, examples.weights, (steps,), seed)[0]
-    return make_prototypes(labels, vectors, _counts(len(labels), examples), shift, gain)
+    if len(examples.targets) < _LEAST_EXAMPLES:
+        return Fit(kappa, 0, _gain_left_out(text_vectors, examples, kappa))
+    return Fit(kappa, *_choose(text_vectors, examples, kappa, seed))
 
 
 def make_prototypes(

@@ -1,7 +1,7 @@
 """Model versions on disk: build one aside, publish it at once, open it only if no byte has changed.
 
     models/v0001-1a2b3c4d/  manifest.json  bi_encoder/  cross_encoder/ (optional)  label_vectors/
-                            prototypes.npz (optional: what labels learned from examples)
+                            prototypes.npz, lexical.npz (optional: what labels learned from examples)
 
 The version's name ends in the digest of its manifest, and the manifest holds the digest of every file:
 the name vouches for all of them. Which version is current stands in the store, not here.
@@ -27,6 +27,7 @@ from mailroom.errors import ModelError
 from mailroom.models.bi_encoder import BiEncoder
 from mailroom.models.cross_encoder import CrossEncoder, load_cross_encoder
 from mailroom.models.encoder_config import CONFIG_NAME, GRAPH_NAMES, TOKENIZER_NAME
+from mailroom.models.lexical import LEXICAL_NAME, Lexical, load_lexical
 from mailroom.models.prototypes import PROTOTYPES_NAME, Prototypes, load_prototypes
 from mailroom.models.runtime import Precision
 from mailroom.models.sources import sha256_of
@@ -114,6 +115,18 @@ class ModelVersion:
         _check_file(self.directory, PROTOTYPES_NAME, self.manifest.files)
         return load_prototypes(self.directory / PROTOTYPES_NAME)
 
+    def load_lexical(self) -> Lexical | None:
+        """What words say for each label, or None where this version ranks by the cosine alone."""
+        if self.lexical_path is None:
+            return None
+        _check_file(self.directory, LEXICAL_NAME, self.manifest.files)
+        return load_lexical(self.lexical_path)
+
+    @property
+    def lexical_path(self) -> Path | None:
+        """The file of what words say for each label, or None where this version ranks by the cosine alone."""
+        return self.directory / LEXICAL_NAME if LEXICAL_NAME in self.manifest.files else None
+
     @property
     def prototypes_path(self) -> Path | None:
         """The file of what labels learned from examples, or None where this version has seen none."""
@@ -133,6 +146,11 @@ class ModelVersion:
     def outside_above(self) -> float | None:
         """The foreignness above which its answers are marked `out_of_taxonomy`; None before any fit."""
         return self.manifest.calibration.get("outside_above")
+
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """Why the gate refused this version; () where it did not."""
+        return tuple(self.manifest.trained_from.get("refused", ()))
 
     def precision_of(self, encoder: str) -> Precision:
         """The precision that the manifest chose for an encoder folder."""

@@ -1,20 +1,25 @@
 """Published versions and those in use → which old ones may go, and their removal."""
 
 import shutil
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from mailroom.errors import ModelError
 from mailroom.models.registry import DRAFT_PREFIX, list_versions, load_version
 
 
-def prunable_versions(models: Path, keep: int, in_use: Collection[str]) -> list[str]:
+def prunable_versions(
+    models: Path,
+    keep: int,
+    in_use: Collection[str],
+    was_promoted: Callable[[str], bool] = lambda _: False,
+    keep_refused: int = 0,
+) -> list[str]:
     """Versions beyond the newest `keep`, oldest first; 0 keeps all.
 
-    Never one in `in_use`, nor the parent of one.
+    Of those that the gate refused, and that never `was_promoted`, the newest `keep_refused` stay, beside the
+    others. Never one in `in_use`, nor the parent of one.
     """
-    if keep <= 0:
-        return []
     safe = set(in_use)
     for version in in_use:
         try:
@@ -22,7 +27,19 @@ def prunable_versions(models: Path, keep: int, in_use: Collection[str]) -> list[
         except ModelError:
             continue  # a damaged version keeps its place, and names no parent that can be trusted
         safe |= {parent} if parent else set()
-    return [version for version in list_versions(models)[:-keep] if version not in safe]
+    versions = list_versions(models)
+    refused = [one for one in versions if not was_promoted(one) and is_refused(models / one)]
+    others = [one for one in versions if one not in refused]
+    old = {*(refused[:-keep_refused] if keep_refused else refused), *(others[:-keep] if keep > 0 else ())}
+    return [version for version in versions if version in old - safe]
+
+
+def is_refused(directory: Path) -> bool:
+    """Whether a version was made of a challenger that the gate refused; a damaged one says nothing."""
+    try:
+        return bool(load_version(directory).refused)
+    except ModelError:
+        return False
 
 
 def remove_version(models: Path, version: str) -> None:

@@ -1,6 +1,7 @@
 """A taxonomy file → Taxonomy: recognised by content, checked as a whole, every problem with its line."""
 
 import difflib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from mailroom.taxonomy.tree import Label, Problem, Taxonomy
 MAX_FILE_BYTES = 32 * 1024 * 1024
 MAX_ID_CHARS = 500
 MAX_PROBLEMS_SHOWN = 20
+_MAIL_KEYS = ("body", "subject", "text", "email_id", "prediction_id")
 
 
 @dataclass(slots=True)
@@ -82,7 +84,23 @@ def _decode(path: Path) -> str:
     return text
 
 
+def _is_labelled_mail(text: str) -> bool:
+    """Whether the first line is a row of labelled mail, which is easily taken for the list of labels."""
+    try:
+        row = json.loads(text.lstrip().partition("\n")[0])
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(row, dict) and "label" in row and not row.keys().isdisjoint(_MAIL_KEYS)
+
+
 def _read(text: str, problems: _Problems) -> list[Draft]:
+    if _is_labelled_mail(text):
+        problems.error(
+            1,
+            "expected a label tree, got rows of labelled mail; name the file that lists your labels (they "
+            "come first), and give this one to `mailroom feedback import` or `mailroom evaluate` later",
+        )
+        return []
     delimiter = csv_header(text)
     if delimiter is not None:
         return read_csv(text, delimiter, DraftReader(problems.error, strict=False), problems.error)

@@ -33,6 +33,10 @@ MEASURES = {
 SHARES = ("outside_share", "audited_accuracy_loss")
 
 
+class NothingToCompareError(DataError):
+    """A window without any prediction."""
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """A span of time: `since` is inclusive, `until` exclusive."""
@@ -121,11 +125,11 @@ def run_drift(
 ) -> DriftRun:
     """Read both windows from the log and compare them; `advance` is told of the texts embedded so far.
 
-    DataError where a window holds no prediction.
+    NothingToCompareError where a window holds no prediction.
     """
     empty = next((span for span in (reference, window) if not workspace.log.count(_filter(span))), None)
     if empty is not None:
-        raise DataError(
+        raise NothingToCompareError(
             f"expected predictions from {empty.since.isoformat()} to {empty.until.isoformat()}, "
             "found none in the log; choose other dates, or classify more mail"
         )

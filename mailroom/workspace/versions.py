@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,11 @@ class VersionRow:
     promotion: Promotion | None
     problem: str | None
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether the gate refused it, and nobody promoted it since."""
+        return self.promotion is None and self.version is not None and bool(self.version.refused)
+
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON-ready values."""
         manifest = self.version.manifest if self.version is not None else None
@@ -41,6 +46,7 @@ class VersionRow:
             "parent": manifest.parent if manifest else None,
             "decided_by": _decided_by(self.version) if self.version else None,
             "metrics": dict(manifest.metrics) if manifest else None,
+            "refused": list(self.version.refused) if self.version else [],
             "size_bytes": self.size_bytes,
             "last_promotion": self.promotion.to_dict() if self.promotion else None,
             "problem": self.problem,
@@ -130,9 +136,17 @@ class Versions:
         }
         return Difference(first.id, second.id, {k: v for k, v in pairs.items() if v[0] != v[1]}, files)
 
-    def promote(self, name: str, by: str, reason: str) -> Promotion:
-        """Make a version the current one, once every file of it was checked; ModelError, else in one step."""
+    def promote(self, name: str, by: str, reason: str, force: bool = False) -> Promotion:
+        """Make a version the current one, once every file of it was checked; ModelError, else in one step.
+
+        One that the gate refused takes `force`.
+        """
         found = load_version(self.find(name).directory, verify=True)
+        if found.refused and not force:
+            raise ModelError(
+                f"{found.id} was refused by the gate: {'; '.join(found.refused)}; "
+                "`mailroom models promote --force` promotes it all the same"
+            )
         if found.id == self.current():
             raise ModelError(f"{found.id} is the current version already")
         return self._workspace.promotions.promote(found.id, by, reason)
@@ -157,8 +171,10 @@ class Versions:
 
         Never the current one, its parent, or the one that a rollback restores.
         """
-        keep = self._workspace.settings.models.keep_versions if keep is None else keep
-        return prunable(self.directory, self._workspace.promotions.history(), keep)
+        settings = self._workspace.settings.models
+        if keep is not None:
+            settings = replace(settings, keep_versions=keep)
+        return prunable(self.directory, self._workspace.promotions.history(), settings)
 
     def prune(self, keep: int | None = None) -> list[str]:
         """Remove what `prunable` names."""

@@ -141,3 +141,27 @@ def test_an_email_that_no_label_fits_is_marked_as_such_and_still_has_its_label()
     assert [answer.review_reasons for answer in answers] == [(), ("out_of_taxonomy",)]
     assert [answer.needs_review for answer in answers] == [False, True]
     assert answers[1].label
+
+
+def test_what_words_say_is_added_before_labels_are_ranked() -> None:
+    class Words:
+        def score(self, text: str) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+            assert text == "late delivery\nmy parcel"
+            return np.array([0.0, 0.0, 2.0], dtype=np.float32)
+
+    email = Email("1", "late delivery", "my parcel")
+    plain = classifier(top_k=3).classify(email)
+    helped = Classifier(
+        HashingEncoder(),
+        HashingEncoder().encode_passages([label.text for label in LABELS]),
+        LABELS,
+        ClassifySettings(top_k=3),
+        Provenance("v1", "abc"),
+        words=Words(),
+    ).classify(email)
+    assert (plain.label, helped.label) == ("delivery", "password")
+    before = {candidate.label: candidate.similarity for candidate in plain.candidates}
+    after = {candidate.label: candidate.similarity for candidate in helped.candidates}
+    assert after["password"] == pytest.approx(before["password"] + 2)
+    assert after["refund"] == pytest.approx(before["refund"])
+    assert helped.candidates[0].probability > 0.99

@@ -136,3 +136,18 @@ def test_dates_that_hold_nothing_are_an_error(run: Run, moved: Path, dates: tupl
     result = run("-w", moved, "drift", *dates)
     assert (result.code, result.out) == (1, "")
     assert told in result.err
+
+
+def test_a_young_desk_has_nothing_to_compare_and_no_failure(run: Run, workspace: Path) -> None:
+    result = run("-w", workspace, "drift", "--fail")
+    assert result.code == 0
+    assert "nothing to compare yet" in result.out
+    record = json.loads(run("-w", workspace, "drift", "--json").out)
+    assert record["level"] == "unknown"
+    assert "found none in the log" in record["nothing_to_compare"]
+
+
+def test_a_date_in_words_is_wrong_usage_and_says_what_is_expected(run: Run, workspace: Path) -> None:
+    result = run("-w", workspace, "drift", "--since", "yesterday")
+    assert result.code == 2
+    assert "expected a date such as 2026-03-31" in result.err

@@ -178,3 +178,21 @@ def test_prune_removes_what_nothing_needs(run: Run, workspace: Path, ids: list[s
     assert run("-w", workspace, "models", "prune", "--keep", "1", "--yes").out == f"{ids[0]}: removed\n"
     assert sorted(path.name for path in (workspace / "models").iterdir()) == ids[1:]
     assert run("-w", workspace, "models", "prune", "--yes").out == "nothing to remove\n"
+
+
+def test_refused_versions_are_listed_on_request_and_fit_the_width(
+    run: Run, workspace: Path, ids: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Workspace.open(workspace) as opened, draft_version(workspace / "models") as draft:
+        shutil.copytree(opened.version.directory / "bi_encoder", draft / "bi_encoder")
+        old = opened.version.manifest
+        trained = {"refused": ["top-1 got worse, 90.0% → 70.0% on 200 emails: beyond the tolerance of 0.5%"]}
+        manifest = make_manifest(old.base_models, old.precision, ids[0], trained_from=trained)
+        refused = publish_version(draft, manifest).id
+    listed = run("-w", workspace, "models", "list")
+    assert refused not in listed.out
+    assert "1 refused by the gate" in listed.err
+    assert refused in run("-w", workspace, "models", "list", "--all").out
+    assert run("-w", workspace, "models", "promote", refused, "--yes").code == 1
+    assert run("-w", workspace, "models", "promote", refused, "--yes", "--force").code == 0
+    assert "refused" not in run("-w", workspace, "models", "list").err

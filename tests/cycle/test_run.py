@@ -17,6 +17,7 @@ from mailroom.cycle.outcome import Outcome
 from mailroom.cycle.promote import promote
 from mailroom.cycle.run import Options
 from mailroom.errors import CycleBusyError, ModelError
+from mailroom.models.bi_encoder import BiEncoder
 from mailroom.models.registry import list_versions, load_version
 from mailroom.store.cycles import CycleLog
 from mailroom.store.snapshots import Snapshots
@@ -151,7 +152,68 @@ def test_too_little_gold_is_a_refusal_with_its_reason(workspace: Path) -> None:
     assert outcome.refused
     assert "expected at least 30 gold emails" in outcome.summary
     assert current(workspace) == outcome.champion
-    assert list_versions(workspace / "models") == [outcome.champion]
+    assert list_versions(workspace / "models") == [outcome.champion, outcome.version]
+
+
+def test_the_newest_refused_version_stays_and_is_promoted_by_force_alone(workspace: Path) -> None:
+    say(workspace, 30)
+    set_settings(workspace, min_emails=5000)
+    first = learn(workspace)
+    say(workspace, 5, first=800)
+    outcome = learn(workspace)
+    assert outcome.refused
+    assert list_versions(workspace / "models") == [outcome.champion, outcome.version]
+    assert first.version != outcome.version
+    with Workspace.open(workspace) as opened:
+        with pytest.raises(ModelError, match="was refused by the gate: expected at least 5000 gold"):
+            Versions(opened).promote(str(outcome.version), "ann", "why not")
+        Versions(opened).promote(str(outcome.version), "ann", "it is needed", force=True)
+    assert current(workspace) == outcome.version
+
+
+def test_the_next_cycle_reads_new_mail_alone(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    encode = BiEncoder.encode_query
+
+    def counting(self: BiEncoder, text: str) -> Any:
+        read.append(text)
+        return encode(self, text)
+
+    monkeypatch.setattr(BiEncoder, "encode_query", counting)
+    say(workspace, 40)
+    assert learn(workspace).promoted
+    first = len(read)
+    say(workspace, 6, first=500)
+    assert not learn(workspace).nothing_new
+    assert first >= 40 * len(LABELS)
+    assert len(read) - first <= 6 * len(LABELS)
+
+
+def test_after_a_rollback_it_says_what_would_learn_again(workspace: Path) -> None:
+    say(workspace, 40)
+    assert learn(workspace).promoted
+    with Workspace.open(workspace) as opened:
+        Versions(opened).rollback("ann", "not now")
+    outcome = learn(workspace)
+    assert outcome.nothing_new
+    assert any("--force" in note for note in outcome.notes)
+    forced = learn(workspace, force=True)
+    assert forced.promoted
+    assert not any("--force" in note for note in learn(workspace).notes)
+
+
+def test_what_was_left_out_and_what_judged_is_said(workspace: Path) -> None:
+    say(workspace, 30)
+    told: list[str] = []
+    outcome = learn(workspace, steps=told)
+    assert any("label vectors alone" in note and "from 300 on" in note for note in outcome.notes)
+    assert any(step.startswith("bi encoder: skipped, ") for step in told)
+    assert "bi encoder" not in told
+    crossed = outcome.figures["cross_fitted"]
+    assert crossed > 0
+    assert f"{crossed} cross-fitted)" in outcome.summary
+    assert "points at 95%" in outcome.summary
+    assert "cross-fitted" in (Path(str(outcome.folder)) / "report.html").read_text()
 
 
 def test_a_challenger_that_answers_worse_is_refused_and_nothing_changes(
@@ -174,7 +236,7 @@ def test_a_challenger_that_answers_worse_is_refused_and_nothing_changes(
     assert any("top-1 got worse" in reason for reason in outcome.reasons)
     assert current(workspace) == outcome.champion
     assert answer_key(workspace, range(2000, 2005)) == before
-    assert list_versions(workspace / "models") == [*list_versions(workspace / "models")[:1], outcome.champion]
+    assert list_versions(workspace / "models")[1:] == [outcome.champion, outcome.version]
 
 
 def test_poisoned_labels_are_refused_or_do_bounded_harm_and_are_taken_back(workspace: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from mailroom.errors import ModelError
 from mailroom.models.label_vectors import load_label_vectors, save_label_vectors
+from mailroom.models.lexical import LEXICAL_NAME, Lexical
 from mailroom.models.prototypes import PROTOTYPES_NAME, Prototypes
 from mailroom.models.registry import (
     MANIFEST_NAME,
@@ -177,3 +178,31 @@ def test_what_labels_learned_belongs_to_the_version(tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(ModelError, match=PROTOTYPES_NAME):
         load_version(version.directory).load_prototypes()
+
+
+def test_what_words_say_belongs_to_the_version(tmp_path: Path) -> None:
+    assert publish(tmp_path).load_lexical() is None
+    head = Lexical(
+        labels=("a", "b"),
+        features=np.array([4], np.uint32),
+        idf=np.ones(1, np.float16),
+        starts=np.array([0, 1], np.int64),
+        columns=np.zeros(1, np.uint16),
+        values=np.ones(1, np.float16),
+        bias=np.zeros(2, np.float32),
+        neutral=-0.5,
+        weight=0.1,
+    )
+    with draft_version(tmp_path) as draft:
+        head.save(draft / LEXICAL_NAME)
+        version = publish_version(draft, make_manifest({}, {}))
+    assert load_version(version.directory, verify=True).manifest.files[LEXICAL_NAME].bytes > 0
+    found = version.load_lexical()
+    assert found is not None
+    assert (found.labels, found.weight) == (("a", "b"), 0.1)
+    path = version.directory / LEXICAL_NAME
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=LEXICAL_NAME):
+        version.load_lexical()
