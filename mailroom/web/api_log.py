@@ -1,5 +1,7 @@
 """The prediction log over HTTP, people's words on it, the labels, and the figures."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -7,6 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from mailroom.errors import DataError
 from mailroom.records import ReviewReason
 from mailroom.store.log_query import LogFilter, LoggedPrediction
 from mailroom.web import bodies
@@ -76,12 +79,14 @@ def routes(site: Site) -> APIRouter:
 def _add_predictions(router: APIRouter, site: Site) -> None:
     may_review, log = site.caller("review"), site.service.workspace.log
 
-    @router.get("/predictions", summary="List predictions, newest first", responses=bodies.problems(422))
+    @router.get("/predictions", summary="List predictions, newest first", responses=bodies.problems(404, 422))
     def predictions(
         query: Annotated[LogQuery, Depends()], caller: Annotated[Caller, Depends(may_review)]
     ) -> Response:
         del caller
-        rows = list(log.query(query.to_filter(site)))
+        with _naming():
+            wanted = query.to_filter(site)
+        rows = list(log.query(wanted))
         full = len(rows) == query.fields["limit"]
         return JsonResponse(
             {"predictions": list(map(to_dict, rows)), "next": rows[-1].prediction.id if full else None}
@@ -112,7 +117,7 @@ def _add_feedback(router: APIRouter, site: Site) -> None:
         summary="Say which label is right",
         description="A correction or a confirmation under the key's name. History only grows: the latest "
         "word on an email is in force.",
-        responses=bodies.problems(408, 413, 415, 422),
+        responses=bodies.problems(404, 408, 413, 415, 422),
         openapi_extra=bodies.described(bodies.FeedbackIn, _FEEDBACK_EXAMPLE),
     )
     async def feedback(request: Request, caller: Annotated[Caller, Depends(may_review)]) -> Response:
@@ -169,18 +174,27 @@ def to_dict(row: LoggedPrediction) -> dict[str, Any]:
 
 def _record(site: Site, word: bodies.FeedbackIn, reviewer: str) -> dict[str, Any]:
     corrections = site.service.live.current.corrections
-    if word.prediction_id is not None:
-        prediction = corrections.prediction(word.prediction_id)
-        email_id = prediction.email_id
-    else:
-        email_id = word.email_id or ""
-        newest = corrections.newest_prediction(email_id)
-        if newest is None:
-            raise Problem(422, "expected an email with a prediction")
-        prediction = newest
-    done = corrections.record(email_id, prediction, corrections.label(word.label), reviewer, word.source)
+    with _naming():
+        if word.prediction_id is not None:
+            prediction = corrections.prediction(word.prediction_id)
+        else:
+            newest = corrections.newest_prediction(word.email_id or "")
+            if newest is None:
+                raise Problem(404, "expected an email with a prediction")
+            prediction = newest
+        label = corrections.label(word.label)
+    done = corrections.record(prediction.email_id, prediction, label, reviewer, word.source)
     site.metrics.feedback.labels(done.state).inc()
     return done.to_dict()
+
+
+@contextmanager
+def _naming() -> Iterator[None]:
+    """Names that the log or the taxonomy does not know now are not found; the request itself is well made."""
+    try:
+        yield
+    except DataError as exc:
+        raise Problem(404, str(exc)) from exc
 
 
 def _utc(moment: datetime | None) -> datetime | None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from mailroom.records import ReviewReason
 from mailroom.web.problems import Problem, invalid_body
@@ -60,16 +61,21 @@ class EmailIn(BaseModel):
 class FeedbackIn(BaseModel):
     """A person's word: on a prediction, or on an email that has one."""
 
-    model_config = ConfigDict(extra="forbid")
+    # As the validator below says it.
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"oneOf": [{"required": ["prediction_id"]}, {"required": ["email_id"]}]},
+    )
 
     label: str = Field(min_length=1, max_length=1000)
-    prediction_id: str | None = Field(None, max_length=100)
-    email_id: str | None = Field(None, max_length=1100)
+    prediction_id: Annotated[str, Field(max_length=100)] | SkipJsonSchema[None] = None
+    email_id: Annotated[str, Field(max_length=1100)] | SkipJsonSchema[None] = None
     source: Literal["review", "move"] = "review"
 
     @model_validator(mode="after")
     def _has_target(self) -> "FeedbackIn":
-        if (self.prediction_id is None) == (self.email_id is None):
+        given = {"prediction_id", "email_id"} & self.model_fields_set
+        if len(given) != 1 or self.prediction_id is self.email_id is None:
             raise ValueError("expected one of `prediction_id` and `email_id`")
         return self
 

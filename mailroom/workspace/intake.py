@@ -25,6 +25,8 @@ from mailroom.workspace.live_model import LiveModel
 _MOST_A_COMMIT = 256
 # The share of a new measurement in the running mean of seconds an email.
 _NEWEST_SHARE = 0.05
+# The share of its deadline that an email may spend waiting by that mean: some emails take longer than it.
+_SAFE_SHARE = 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +98,18 @@ class Intake:
     def submit(self, message: Message, within_s: float) -> "Future[Answer]":
         """Take one message; the future ends with its Answer or a MailroomError.
 
-        BusyError where `serve.max_waiting_emails` are waiting already: then nothing was taken. The future
-        ends with DeadlineError where no thread came to the message `within_s` seconds.
+        BusyError where `serve.max_waiting_emails` are waiting already, or so many that this one's turn would
+        come too late: then nothing was taken. The future ends with DeadlineError where no thread came to the
+        message `within_s` seconds all the same.
         """
         now = time.monotonic()
         job = _Job(message, now + within_s, now)
         with self._lock:
-            limit = self._settings.serve.max_waiting_emails
-            if self._closed or self._waiting >= limit:
+            most = min(self._settings.serve.max_waiting_emails, self._most_within(within_s))
+            if self._closed or self._waiting >= most:
                 raise BusyError(
-                    f"{limit} emails are waiting for their answer, which is the limit; send it again later",
+                    f"{self._waiting} emails are waiting for their answer, and {most:.0f} is the limit now; "
+                    "send it again later",
                     self._retry_after_s(),
                 )
             self._waiting += 1
@@ -124,6 +128,10 @@ class Intake:
             worker.join()
         self._decided.put(None)
         self._committer.join()
+
+    def _most_within(self, seconds: float) -> float:
+        """How many emails may wait so that the last of them is still answered in time, at the pace of now."""
+        return max(1.0, _SAFE_SHARE * seconds * self._threads / self._seconds_an_email)
 
     def _retry_after_s(self) -> int:
         """When about half of what waits now will have been answered."""

@@ -1,6 +1,7 @@
 """What the service promises a caller: an answer that is durable, one an email, or an error."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -144,6 +145,23 @@ def test_another_content_under_a_known_id_is_another_email(make: Make, log: Pred
     assert answer(intake.submit(mail(body="an invoice"), SECONDS)).prediction.email_id == ids[5]
 
 
+def test_an_email_whose_turn_would_come_too_late_is_refused_rather_than_left_to_wait(
+    make: Make, gate: Gate
+) -> None:
+    gate.open.clear()
+    intake = make(threads=2, most=1000)
+    # At 50 ms an email, which is what is supposed before any was answered, 28 take 700 ms on two threads.
+    taken = [intake.submit(mail(number), 1.0) for number in range(28)]
+    with pytest.raises(BusyError, match="28 is the limit now"):
+        intake.submit(mail(28), 1.0)
+    # One that has more time may wait.
+    taken.append(intake.submit(mail(29), SECONDS))
+    gate.open.set()
+    answered = [future for future in taken if future.exception(SECONDS) is None]
+    assert len(answered) >= 3
+    assert intake.waiting == 0
+
+
 def test_more_than_the_limit_is_refused_and_what_was_taken_is_answered(
     make: Make, gate: Gate, log: PredictionLog
 ) -> None:
@@ -170,7 +188,8 @@ def test_an_email_that_waits_too_long_is_given_up_and_may_come_again(
     gate.open.clear()
     held = intake.submit(mail(1), SECONDS)
     assert gate.entered.acquire(timeout=SECONDS)
-    late = intake.submit(mail(2), 0.0)
+    late = intake.submit(mail(2), 0.15)
+    time.sleep(0.16)
     gate.open.set()
     answer(held)
     with pytest.raises(DeadlineError):
