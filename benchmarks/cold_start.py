@@ -1,9 +1,12 @@
 """What a cold-start cross-encoder changes on sets that it has not seen: top-1, Recall@5, calibration error.
 
     python benchmarks/cold_start.py WEIGHTS SET [SET …] [--part train] [--limit 1000] [--described] [--json]
+    python benchmarks/cold_start.py --runs DIR [--part train] [--limit 1000] [--described] [--json]
 
-Point WEIGHTS at weights that have not seen the SETs. `--shares` lists shares of the bi-encoder's cosine;
-the stored one comes first. Choose on training parts; read test parts once, at the end.
+The first form judges one folder of weights; point it at weights that have not seen the SETs. The second
+judges all that `python -m mailroom.train.cold_start --out DIR/NAME` built into folders of DIR, each on the
+sets that it was not trained on, and says whether the bar is passed. `--shares` lists shares of the
+bi-encoder's cosine; the stored one comes first. Choose on training parts; read test parts once, at the end.
 """
 
 import argparse
@@ -11,6 +14,7 @@ import dataclasses
 import json
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +27,31 @@ from mailroom.evaluate.metrics import expected_calibration_error
 from mailroom.models.sources import resolve_base_model
 from mailroom.taxonomy import readable_name
 from mailroom.train.candidate_sets import Vectors
-from mailroom.train.cold_start import PUBLIC_SETS, Embedder, Reranking, rerank_set
+from mailroom.train.cold_start import ORIGIN_FILE, PUBLIC_SETS
+from mailroom.train.cold_start_figures import Embedder, Reranking, rerank_set
 from mailroom.train.label_sets import LabelSet, Wording, read_label_set
 from mailroom.train.one_pass_model import OnePassModel
 from mailroom.train.one_pass_weights import from_encoder, load_one_pass
 
 DESCRIPTIONS = Path(__file__).with_name("descriptions.yaml")
 DATA = Path(os.environ.get("MAILROOM_DATA", Path(__file__).parents[2] / "shared" / "data"))
+# The last two are never trained on.
+JUDGED = (*(public.name for public in PUBLIC_SETS), "20news", "multilang_tickets")
+# Points of top-1 over retrieval, on average of the judged sets, each of which must gain.
+BAR = 3.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Judged:
+    """One set reranked by one run's weights; `logits` (texts, K) are what the stored share ranks by."""
+
+    name: str
+    seed: int
+    labels: int
+    found: Reranking
+    scale: float
+    logits: Vectors
+    temperature: float
 
 
 def main() -> None:
@@ -37,9 +59,13 @@ def main() -> None:
     arguments = _arguments()
     torch.set_num_threads(arguments.threads)
     base = resolve_base_model("embedded")
-    model = load_one_pass(arguments.weights)
     embedder = Embedder(from_encoder(base), base / "tokenizer.json")
-    rows = [_judge(model, embedder, name, arguments) for name in arguments.sets]
+    if arguments.runs is not None:
+        plan = unseen(arguments.runs)
+    else:
+        plan = [(name, 0, arguments.weights) for name in arguments.sets]
+    judged = [_judge(weights, seed, embedder, name, arguments) for name, seed, weights in plan]
+    rows = [_row(item, _without_own(judged, item), arguments.shares) for item in judged]
     if arguments.json:
         json.dump(rows, sys.stdout, indent=2)
         print()
@@ -48,11 +74,31 @@ def main() -> None:
     print("| " + " | ".join(columns) + " |\n|" + "---|" * len(columns))
     for row in rows:
         print("| " + " | ".join(str(row[column]) for column in columns) + " |")
+    if arguments.runs is not None:
+        print(f"\n{verdict(rows)}")
 
 
-def _judge(
-    model: OnePassModel, embedder: Embedder, name: str, arguments: argparse.Namespace
-) -> dict[str, Any]:
+def unseen(runs: Path) -> list[tuple[str, int, Path]]:
+    """Per judged set and seed, the weights trained on the most sets, but not on that one."""
+    origins = {path.parent: json.loads(path.read_text("utf-8")) for path in runs.glob(f"*/{ORIGIN_FILE}")}
+    if not origins:
+        sys.exit(f"error: expected folders with {ORIGIN_FILE} in {runs}, as mailroom.train.cold_start writes")
+    plan = []
+    for name in JUDGED:
+        for seed in sorted({origin["seed"] for origin in origins.values()}):
+            fit = {
+                folder: len(origin["trained_on"])
+                for folder, origin in origins.items()
+                if origin["seed"] == seed and name not in origin["trained_on"]
+            }
+            if not fit:
+                sys.exit(f"error: no run with seed {seed} in {runs} has left out {name}; build one")
+            plan.append((name, seed, max(fit, key=lambda folder: (fit[folder], str(folder))) / "weights"))
+    return plan
+
+
+def _judge(weights: Path, seed: int, embedder: Embedder, name: str, arguments: argparse.Namespace) -> Judged:
+    model: OnePassModel = load_one_pass(weights)
     parts = {public.name: public.path_parts for public in PUBLIC_SETS}
     labels = read_label_set(DATA / name, arguments.part, parts.get(name), described=arguments.described)
     if arguments.described and not labels.has_descriptions:
@@ -60,23 +106,52 @@ def _judge(
     chosen = np.random.default_rng(0).permutation(len(labels.texts))[: arguments.limit].tolist()
     wording: Wording = "name_description" if labels.has_descriptions else "name"
     found = rerank_set(model, labels.subset(chosen), embedder, wording)
+    logits = found.blended(model.config.similarity_weight)
     scale = float(model.log_scale.detach().exp())
-    stored = found.blended(model.config.similarity_weight)
+    return Judged(name, seed, len(labels.paths), found, scale, logits, model.config.temperature)
+
+
+def _row(item: Judged, others: Sequence[Judged], shares: Sequence[float]) -> dict[str, Any]:
+    found = item.found
     row: dict[str, Any] = {
-        "set": name,
-        "emails": len(chosen),
-        "labels": len(labels.paths),
+        "set": item.name,
+        "seed": item.seed,
+        "emails": len(found.hits),
+        "labels": item.labels,
         "retrieval": _percent(float(found.hits[:, 0].mean())),
         "recall@5": _percent(float(found.hits[:, :5].any(axis=1).mean())),
         "recall@20": _percent(float(found.hits.any(axis=1).mean())),
-        "reranked": _percent(found.top1(stored)),
-        "reranked recall@5": _percent(_recall_at_5(found, stored)),
-        "ece": round(_calibration_error(found, stored / model.config.temperature), 3),
-        "fitted temperature": round(_temperature(found, stored), 2),
+        "reranked": _percent(found.top1(item.logits)),
+        "reranked recall@5": _percent(_recall_at_5(found, item.logits)),
+        "ece": round(_calibration_error(found, item.logits / item.temperature), 3),
+        "fitted temperature": round(_temperature([item]), 2),
     }
-    for share in arguments.shares:
-        row[f"share {share:g}"] = _percent(found.top1(found.blended(share / (1 - share) * scale)))
+    if others:
+        row["ece, temperature of the others"] = round(
+            _calibration_error(found, item.logits / _temperature(others)), 3
+        )
+    for share in shares:
+        row[f"share {share:g}"] = _percent(found.top1(found.blended(share / (1 - share) * item.scale)))
     return row
+
+
+def verdict(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Gains of the stored share over retrieval by set, mean of the seeds, and whether they pass the bar."""
+    gains = {
+        name: float(np.mean([row["reranked"] - row["retrieval"] for row in rows if row["set"] == name]))
+        for name in JUDGED
+    }
+    mean = float(np.mean(list(gains.values())))
+    passed = min(gains.values()) > 0 and mean >= BAR
+    each = ", ".join(f"{name} {gain:+.1f}" for name, gain in gains.items())
+    return (
+        f"{each}; mean {mean:+.1f}: {'passes' if passed else 'misses'} the bar (each above 0, mean {BAR:g})"
+    )
+
+
+def _without_own(judged: Sequence[Judged], item: Judged) -> list[Judged]:
+    """The same seed's other sets: what a temperature may be fitted on that is to be judged on this one."""
+    return [other for other in judged if other.seed == item.seed and other.name != item.name]
 
 
 def _own_descriptions(labels: LabelSet) -> tuple[str, ...]:
@@ -95,8 +170,10 @@ def _recall_at_5(found: Reranking, ranked_by: Vectors) -> float:
     return float(np.take_along_axis(found.hits, best, axis=1).any(axis=1).mean())
 
 
-def _temperature(found: Reranking, ranked_by: Vectors) -> float:
-    return fit_temperature(list(ranked_by), [int(row.argmax()) if row.any() else None for row in found.hits])
+def _temperature(items: Sequence[Judged]) -> float:
+    rows = [row for item in items for row in item.logits]
+    hits = [hit for item in items for hit in item.found.hits]
+    return fit_temperature(rows, [int(hit.argmax()) if hit.any() else None for hit in hits])
 
 
 def _calibration_error(found: Reranking, logits: Vectors) -> float:
@@ -109,8 +186,9 @@ def _calibration_error(found: Reranking, logits: Vectors) -> float:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("weights", type=Path)
-    parser.add_argument("sets", nargs="+")
+    parser.add_argument("weights", type=Path, nargs="?")
+    parser.add_argument("sets", nargs="*")
+    parser.add_argument("--runs", type=Path, help="judge every run in this folder on what it has not seen")
     parser.add_argument("--part", default="train")
     parser.add_argument("--limit", type=int, default=1000)
     parser.add_argument(
@@ -119,7 +197,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--shares", type=float, nargs="*", default=[0, 0.25, 0.5, 0.6, 0.75])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", action="store_true")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if (options.runs is None) == (not options.sets):
+        parser.error("name either WEIGHTS and one SET or more, or --runs DIR")
+    return options
 
 
 if __name__ == "__main__":

@@ -56,7 +56,11 @@ def steps(process: "subprocess.Popen[str]") -> Iterator[str]:
         raise SystemExit("expected the output of the process")
     for line in process.stderr:
         said = line.removeprefix(SAID_BY).strip()
-        if line.startswith(SAID_BY) and "skipped" not in said and not said.startswith(("took", "went on")):
+        if (
+            line.startswith(SAID_BY)
+            and "skipped" not in said
+            and not said.startswith(("took", "went on", "`"))
+        ):
             yield said.partition(":")[0]
 
 

@@ -2,9 +2,9 @@
 
     python -m benchmarks.poison --seed 0
 
-Label vectors alone. `--first` labelled texts a label teach a champion; then `--later` more a label come, of
-which for three labels `--wrong` carry the champion's likeliest wrong label. Beside it the same run without a
-wrong word. Both learn from the training part; accuracy is that on the validation part.
+Label vectors alone. `--first` labelled texts a label teach a champion; then `--later` more a label come, and
+for three labels `--of-the-three`, of which `--wrong` carry the champion's likeliest wrong one. Beside it the
+same run without a wrong word. Both learn from the training part; accuracy is that on the validation part.
 """
 
 import argparse
@@ -29,16 +29,20 @@ POISONED_LABELS = 3
 Row = dict[str, Any]
 
 
-def draw(rows: Sequence[Row], first: int, later: int, seed: int) -> tuple[list[Row], list[Row]]:
-    """The first texts of each label and the later ones, drawn at random."""
+def draw(
+    rows: Sequence[Row], first: int, later: int, poisoned_later: int, seed: int
+) -> tuple[list[Row], list[Row], list[str]]:
+    """The first texts of each label, the later ones, and the labels to poison, all drawn at random."""
     shuffled = random.Random(seed).sample(list(rows), len(rows))
     by_label: defaultdict[str, list[Row]] = defaultdict(list)
     for row in shuffled:
         by_label[row["label"]].append(row)
-    groups = [by_label[label] for label in sorted(by_label)]
+    labels = random.Random(seed).sample(sorted(by_label), POISONED_LABELS)
+    counts = {label: poisoned_later if label in labels else later for label in sorted(by_label)}
     return (
-        [row for group in groups for row in group[:first]],
-        [row for group in groups for row in group[first : first + later]],
+        [row for label in counts for row in by_label[label][:first]],
+        [row for label, count in counts.items() for row in by_label[label][first : first + count]],
+        labels,
     )
 
 
@@ -105,30 +109,34 @@ def doubted(week: Week, truth: dict[str, str]) -> str:
 def main() -> None:
     """Play both weeks and print what came of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--first", type=int, default=15, help="labelled texts of each label to begin with")
-    parser.add_argument("--later", type=int, default=10, help="and in the poisoned week")
+    parser.add_argument("--first", type=int, default=10, help="labelled texts of each label to begin with")
+    parser.add_argument("--later", type=int, default=3, help="and in the poisoned week")
+    parser.add_argument("--of-the-three", type=int, default=40, help="and of each poisoned label")
     parser.add_argument("--wrong", type=float, default=0.3)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    first, later = draw(read_rows(SET, "train"), arguments.first, arguments.later, arguments.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        play(Path(folder), arguments)
+
+
+def play(folder: Path, arguments: argparse.Namespace) -> None:
+    """Both weeks in a folder."""
+    shares = (arguments.first, arguments.later, arguments.of_the_three)
+    first, later, labels = draw(read_rows(SET, "train"), *shares, arguments.seed)
     judged = read_rows(SET, "val")
     truth = {row["id"]: row["label"] for row in later}
-    with tempfile.TemporaryDirectory() as folder:
-        root = make_desk(SET, Path(folder), LABEL_VECTORS_ALONE)
-        import_rows(root, first)
-        learn(root)
-        before = answers(root, judged)
-        labels = random.Random(arguments.seed).sample(
-            sorted({row["label"] for row in later}), POISONED_LABELS
-        )
-        control = Week(shutil.copytree(root, Path(folder) / "control"), later).live()
-        week = Week(root, poisoned(root, later, labels, arguments.wrong, arguments.seed)).live()
-        rows = [("before", before), ("the week, clean", answers(control.root, judged))]
-        rows.append(("the week, poisoned", answers(root, judged)))
-        if week.outcome is not None and week.outcome.promoted:
-            with Workspace.open(root) as workspace:
-                Versions(workspace).rollback("benchmark", "poisoned")
-        back = in_bytes(answers(root, judged)) == in_bytes(before)
+    root = make_desk(SET, folder, LABEL_VECTORS_ALONE)
+    import_rows(root, first)
+    learn(root)
+    before = answers(root, judged)
+    control = Week(shutil.copytree(root, folder / "control"), later).live()
+    week = Week(root, poisoned(root, later, labels, arguments.wrong, arguments.seed)).live()
+    rows = [("before", before), ("the week, clean", answers(control.root, judged))]
+    rows.append(("the week, poisoned", answers(root, judged)))
+    if week.outcome is not None and week.outcome.promoted:
+        with Workspace.open(root) as workspace:
+            Versions(workspace).rollback("benchmark", "poisoned")
+    back = in_bytes(answers(root, judged)) == in_bytes(before)
     changed = sum(truth[row["id"]] != row["label"] for row in week.said)
     print(f"{changed} wrong words among {len(later):,}, for {', '.join(labels)}; seed {arguments.seed}")
     print(f"{'':22} all labels   the three   each of them")

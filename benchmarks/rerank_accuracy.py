@@ -23,7 +23,7 @@ import torch
 
 from mailroom.models.sources import resolve_base_model
 from mailroom.train.candidate_sets import Vectors
-from mailroom.train.cold_start import Embedder
+from mailroom.train.cold_start_figures import Embedder
 from mailroom.train.cross_encoder import top1_evaluator, train_cross_encoder
 from mailroom.train.label_sets import LabelSet, read_label_set
 from mailroom.train.losses import listwise_cross_entropy

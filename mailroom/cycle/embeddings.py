@@ -1,6 +1,10 @@
-"""Texts → vectors of one encoder, each text read once a cycle, a kill notwithstanding."""
+"""Texts → vectors of one encoder, each text read once, a kill notwithstanding.
+
+A champion's folder outlives the cycle: as long as the encoder stays, the next cycle reads new mail alone.
+"""
 
 import hashlib
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +18,8 @@ Advance = Callable[[int, int], None]
 
 # Vectors that are written together: what a kill costs at most.
 _BLOCK = 1000
+# Blocks that are kept from cycle to cycle, the newest: 150 MB of vectors of 384 numbers.
+_MOST_BLOCKS = 100
 
 
 class QueryEncoder(Protocol):
@@ -31,8 +37,10 @@ class Embeddings:
         """What `folder` holds of an earlier run with the same encoder is taken up."""
         self._encoder, self._folder, self._threads = encoder, folder, threads
         self._known: dict[bytes, Vectors] = {}
+        self._unwritten: dict[bytes, Vectors] = {}
+        self._lock = threading.Lock()
         folder.mkdir(parents=True, exist_ok=True)
-        for path in sorted(folder.glob("*.npz")):
+        for path in _blocks(folder):
             with np.load(path, allow_pickle=False) as content:
                 keys, vectors = content["keys"], content["vectors"]
             self._known |= {key.tobytes(): vector for key, vector in zip(keys, vectors, strict=True)}
@@ -42,35 +50,53 @@ class Embeddings:
         key = _key(text)
         found = self._known.get(key)
         if found is None:
-            found = self._known[key] = self._encoder.encode_query(text)
+            found = self._encoder.encode_query(text)
+            with self._lock:
+                self._known[key] = self._unwritten[key] = found
+                full = len(self._unwritten) >= _BLOCK
+            if full:
+                self.write()
         return found
+
+    def write(self) -> None:
+        """Keep what was read and is not kept yet."""
+        with self._lock:
+            block, self._unwritten = self._unwritten, {}
+        if not block:
+            return
+        keys = np.stack([np.frombuffer(key, np.uint8) for key in block])
+        path = self._folder / f"{hashlib.sha256(keys.tobytes()).hexdigest()[:16]}.npz"
+        with path.with_suffix(".writing").open("wb") as file:
+            np.savez(file, keys=keys, vectors=np.stack(list(block.values())))
+        path.with_suffix(".writing").replace(path)
+        for old in _blocks(self._folder)[:-_MOST_BLOCKS]:
+            old.unlink(missing_ok=True)
 
     def unit(self, texts: Sequence[str], advance: Advance | None = None) -> Vectors:
         """Unit vectors (n, d) of emails, in order, those not known yet on all threads."""
         missing = [
             text for key, text in {_key(text): text for text in texts}.items() if key not in self._known
         ]
-        for start in range(0, len(missing), _BLOCK):
-            self._read(missing[start : start + _BLOCK], start, len(missing), advance)
+        self._read(missing, advance)
+        self.write()
         vectors = np.stack([self._known[_key(text)] for text in texts])
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         unit: Vectors = (vectors / np.maximum(lengths, 1e-12)).astype(np.float32)
         return unit
 
-    def _read(self, texts: Sequence[str], before: int, total: int, advance: Advance | None) -> None:
+    def _read(self, texts: Sequence[str], advance: Advance | None) -> None:
         with ThreadPoolExecutor(self._threads, thread_name_prefix="mailroom") as pool:
             try:
-                for number, vector in enumerate(pool.map(self._encoder.encode_query, texts)):
-                    self._known[_key(texts[number])] = vector
+                for number, _ in enumerate(pool.map(self.encode_query, texts), start=1):
                     if advance is not None:
-                        advance(before + number + 1, total)
+                        advance(number, len(texts))
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
-        keys = np.stack([np.frombuffer(_key(text), np.uint8) for text in texts])
-        path = self._folder / f"{hashlib.sha256(keys.tobytes()).hexdigest()[:16]}.npz"
-        with path.with_suffix(".writing").open("wb") as file:
-            np.savez(file, keys=keys, vectors=np.stack([self._known[_key(text)] for text in texts]))
-        path.with_suffix(".writing").replace(path)
+
+
+def _blocks(folder: Path) -> list[Path]:
+    """Oldest first."""
+    return sorted(folder.glob("*.npz"), key=lambda path: (path.stat().st_mtime_ns, path.name))
 
 
 def _key(text: str) -> bytes:

@@ -52,6 +52,8 @@ from mailroom.store.examples import ExampleReader
 from mailroom.store.promotions import PromotionLog
 from mailroom.store.snapshots import Snapshots
 
+# Beside the cycles' folders: vectors of mail that the champion's encoder has read.
+VECTORS = "vectors"
 LABELS_GOLD, LABELS_ALL = "label_vectors", "label_vectors_with_silver"
 # What answering unlabelled mail anew may take of the budget.
 _CURATING_SHARE = 0.3
@@ -154,7 +156,7 @@ class _Run:
         self._reader, self._snapshots = ExampleReader(desk.database), Snapshots(desk.database)
         spent = sum(step.get("seconds", 0.0) for step in cycle.steps.values())
         self._budget = Budget(options.budget_s, spent)
-        self._answering = Answering(desk, self._folder.work)
+        self._answering = Answering(desk, self._folder.work, cycles / VECTORS)
         self._champion = champion_setup(desk)
         self._notes: list[str] = []
         if cycle.steps:
@@ -363,6 +365,7 @@ class _Run:
     ) -> Outcome:
         steps = self._cycle.steps
         self._log.finish(self._cycle, outcome, summary)
+        self._answering.keep_vectors()
         self._folder.clear_work()
         result = Outcome(
             cycle=self._cycle.id,

@@ -1,5 +1,7 @@
 """A way to answer: encoder, what labels learned, perhaps a cross-encoder → a classifier, and answers."""
 
+import hashlib
+import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -19,8 +21,9 @@ from mailroom.evaluate.answers import Answer, answer_of
 from mailroom.evaluate.gate import Kind
 from mailroom.models.bi_encoder import BiEncoder
 from mailroom.models.cross_encoder import load_cross_encoder
+from mailroom.models.encoder_config import CONFIG_NAME, GRAPH_NAMES, TOKENIZER_NAME
 from mailroom.models.prototypes import load_prototypes
-from mailroom.models.registry import BI_ENCODER, CROSS_ENCODER
+from mailroom.models.registry import BI_ENCODER, CROSS_ENCODER, ModelVersion
 from mailroom.models.runtime import Precision
 from mailroom.records import Email, Example
 
@@ -84,11 +87,19 @@ def rules_of(desk: Desk, setup: Setup) -> ReviewRules:
     return ReviewRules.of(desk.settings.classify, setup.review_below, setup.outside_above)
 
 
+def encoder_digest(version: ModelVersion, precision: Precision) -> str:
+    """What tells one bi-encoder's vectors from another's: all files that serving reads of it."""
+    names = (CONFIG_NAME, TOKENIZER_NAME, GRAPH_NAMES[precision])
+    parts = "".join(version.manifest.files[f"{BI_ENCODER}/{name}"].sha256 for name in names)
+    return hashlib.sha256(parts.encode()).hexdigest()[:16]
+
+
 class Answering:
     """Opens setups and lets them answer; an encoder is loaded, and a text read by it, once."""
 
-    def __init__(self, desk: Desk, work: Path) -> None:
-        self._desk, self._work = desk, work
+    def __init__(self, desk: Desk, work: Path, kept: Path | None = None) -> None:
+        """`work` holds what was read in this cycle, `kept` what the champion's encoder read in any."""
+        self._desk, self._work, self._kept = desk, work, kept
         self._embeddings: dict[tuple[str, Precision], Embeddings] = {}
         self._label_texts: dict[tuple[str, Precision], NDArray[np.float32]] = {}
 
@@ -107,6 +118,17 @@ class Answering:
         texts = self.text_vectors(setup)
         learned = load_prototypes(Path(setup.prototypes)) if setup.prototypes is not None else None
         return texts if learned is None else learned.label_vectors(self._desk.label_ids, texts)
+
+    def keep_vectors(self) -> None:
+        """Write what the champion's encoder read for the next cycle; what others have read goes."""
+        if self._kept is None:
+            return
+        for embeddings in self._embeddings.values():
+            embeddings.write()
+        champion = encoder_digest(self._desk.champion, self._desk.precisions[BI_ENCODER])
+        for folder in self._kept.iterdir() if self._kept.is_dir() else ():
+            if folder.name != champion:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def classifier(self, setup: Setup) -> Classifier:
         """The setup as a classifier, whose predictions name it as their model."""
@@ -155,8 +177,10 @@ class Answering:
         encoder = BiEncoder.load(directory, setup.bi_precision)
         # A champion's folder and a challenger's are told apart by the folder above them.
         folder = self._work / "vectors" / f"{directory.parent.name}.{directory.name}.{setup.bi_precision}"
-        self._embeddings[key] = Embeddings(encoder, folder, self._desk.threads)
         champion = self._desk.champion
+        if self._kept is not None and directory.parent == champion.directory:
+            folder = self._kept / encoder_digest(champion, setup.bi_precision)
+        self._embeddings[key] = Embeddings(encoder, folder, self._desk.threads)
         if directory.parent == champion.directory:
             found = text_vectors(champion, encoder, self._desk.taxonomy, setup.bi_precision)
         else:

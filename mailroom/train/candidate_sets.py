@@ -5,6 +5,7 @@ bi-encoder's nearest are the candidates. The bi-encoder has never been trained o
 wrong about them as it will be at a customer's.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,8 @@ CLOSINGS = ("Thanks", "Thank you", "Best regards", "Kind regards", "Many thanks 
 SENDERS = ("Anna", "J. Miller", "Tom", "Priya", "Karim", "M. Rossi", "Lena Weber", "Sam", "Wei", "D. Novak")
 # A longer text is a letter already.
 SHORT_TEXT_CHARS = 400
+# Examples that share one random generator: large enough for its start to cost nothing.
+CHUNK = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,14 @@ class SamplingSettings:
     description_as_text_share: float = 0.08
     wording_shares: tuple[float, ...] = (0.35, 0.2, 0.05, 0.15, 0.05, 0.12, 0.08)
     label_power: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuse sets that leave nothing to choose; DataError says what is expected."""
+        if not 2 <= self.min_candidates <= self.max_candidates:
+            raise DataError(
+                "a candidate set needs at least 2 labels, and min_candidates no more than max_candidates; "
+                f"got {self.min_candidates} to {self.max_candidates}"
+            )
 
 
 @dataclass(frozen=True)
@@ -73,29 +84,40 @@ class CandidateSampler:
         if not sets or any(not item.labels.texts or len(item.labels.paths) < 2 for item in sets):
             raise DataError("every set to sample from needs texts and at least two labels")
         self._sets, self._count, self._seed, self._settings = tuple(sets), count, seed, settings
-        self._weights = np.asarray(weights, dtype=np.float64) / np.sum(weights)
+        self._set_odds = _odds(np.asarray(weights, dtype=np.float64))
         self._rows = [item.labels.of_label() for item in sets]
-        self._label_shares = [_shares(rows, settings.label_power) for rows in self._rows]
-        self._all_labels = [
-            (place, label) for place, item in enumerate(sets) for label in range(len(item.labels.paths))
-        ]
-        self._all_meanings = np.concatenate([item.wordings["name_description"] for item in sets])
-        self._texts = [{kind: item.labels.wordings(kind) for kind in WORDINGS} for item in sets]
+        self._label_odds = [_odds(_label_shares(rows, settings.label_power)) for rows in self._rows]
+        self._wording_odds = [_odds(_wording_shares(item.labels, settings.wording_shares)) for item in sets]
+        self._descriptions = [frozenset(item.labels.descriptions) for item in sets]
+        # Labels of all sets are numbered one set after the other: where each starts, and where the last ends.
+        self._starts = np.cumsum([0, *(len(item.labels.paths) for item in sets)]).tolist()
+        self._vectors = {kind: np.concatenate([item.wordings[kind] for item in sets]) for kind in WORDINGS}
+        self._texts = {
+            kind: [text for item in sets for text in item.labels.wordings(kind)] for kind in WORDINGS
+        }
+
+    @property
+    def chunks(self) -> int:
+        """How many parts an epoch is drawn in."""
+        return math.ceil(self._count / CHUNK)
 
     def __call__(self, epoch: int) -> list[RankingExample]:
         """That epoch's examples."""
-        generator = np.random.default_rng([self._seed, epoch])
-        return [self._draw(generator) for _ in range(self._count)]
+        return [example for number in range(self.chunks) for example in self.chunk(epoch, number)]
+
+    def chunk(self, epoch: int, number: int) -> list[RankingExample]:
+        """One part (0…chunks − 1) of an epoch's examples, the same whoever draws the others."""
+        generator = np.random.default_rng([self._seed, epoch, number])
+        return [self._draw(generator) for _ in range(min(CHUNK, self._count - number * CHUNK))]
 
     def _draw(self, generator: np.random.Generator) -> RankingExample:
-        number = int(generator.choice(len(self._sets), p=self._weights))
-        chosen = self._sets[number]
-        target = int(generator.choice(len(chosen.labels.paths), p=self._label_shares[number]))
-        kind = self._wording(chosen.labels, generator)
+        number = _pick(self._set_odds, generator)
+        target = _pick(self._label_odds[number], generator)
+        kind = WORDINGS[_pick(self._wording_odds[number], generator)]
         text, vector = self._text(number, target, generator)
-        if text in chosen.labels.descriptions:
+        if text in self._descriptions[number]:
             kind = ("name", "path")[int(generator.integers(2))]
-        pool = [(number, target), *self._competitors(number, target, generator)]
+        pool = [self._starts[number] + target, *self._competitors(number, target, generator)]
         candidates = self._nearest(pool, vector, kind, generator)
         order = generator.permutation(len(candidates)).tolist()
         shown = tuple(candidates[place] for place in order)
@@ -103,62 +125,55 @@ class CandidateSampler:
             text = as_letter(text, generator)
         return RankingExample(text, shown, order.index(0))
 
-    def _wording(self, labels: LabelSet, generator: np.random.Generator) -> Wording:
-        shares = np.array(self._settings.wording_shares)
-        if not labels.has_descriptions:
-            shares = shares * [kind in ("name", "path", "id") for kind in WORDINGS]
-        elif not labels.aliases:
-            shares = shares * [not kind.startswith("alias") for kind in WORDINGS]
-        return WORDINGS[int(generator.choice(len(WORDINGS), p=shares / shares.sum()))]
-
     def _text(self, number: int, target: int, generator: np.random.Generator) -> tuple[str, Vectors]:
         """A text of the label, sometimes the label's own description, and its vector."""
         chosen = self._sets[number]
         description = chosen.labels.descriptions[target] if chosen.labels.descriptions else ""
         if description and generator.random() < self._settings.description_as_text_share:
             return description, chosen.wordings["description"][target]
-        row = int(generator.choice(self._rows[number][target]))
+        rows = self._rows[number][target]
+        row = rows[int(generator.integers(len(rows)))]
         return chosen.labels.texts[row], chosen.texts[row]
 
-    def _competitors(self, number: int, target: int, generator: np.random.Generator) -> list[tuple[int, int]]:
+    def _competitors(self, number: int, target: int, generator: np.random.Generator) -> list[int]:
         """Other labels of a taxonomy of random size: sometimes siblings first, sometimes foreign ones."""
         settings, paths = self._settings, self._sets[number].labels.paths
         most = min(settings.max_labels, len(paths))
         fewest = min(settings.min_labels, most)
         size = int(np.exp(generator.uniform(np.log(fewest), np.log(most + 1))))
-        others = [label for label in generator.permutation(len(paths)).tolist() if label != target]
+        others = generator.permutation(len(paths)).tolist()
+        others.remove(target)
         if generator.random() < settings.sibling_share:
             siblings = [label for label in others if paths[label][:-1] == paths[target][:-1]]
             kept = siblings[: max(1, size // 2)]
             others = [*kept, *(label for label in others if label not in kept)]
-        pool = [(number, label) for label in others[: max(1, size - 1)]]
+        pool = [self._starts[number] + label for label in others[: max(1, size - 1)]]
         if len(self._sets) > 1 and generator.random() < settings.foreign_share:
             pool += self._foreign(number, target, generator)
         return pool
 
-    def _foreign(self, number: int, target: int, generator: np.random.Generator) -> list[tuple[int, int]]:
+    def _foreign(self, number: int, target: int, generator: np.random.Generator) -> list[int]:
         """Labels of other trees, as in a large taxonomy; those that mean the same as the target stay out."""
         count = int(generator.integers(1, self._settings.max_foreign_labels + 1))
-        others = [place for place in range(len(self._all_labels)) if self._all_labels[place][0] != number]
-        drawn = generator.choice(np.array(others), size=min(count, len(others)), replace=False)
-        meaning = self._sets[number].wordings["name_description"][target]
-        alike = self._all_meanings[drawn] @ meaning  # (count,)
-        return [
-            self._all_labels[place]
-            for place, cosine in zip(drawn.tolist(), alike.tolist(), strict=True)
-            if cosine < self._settings.same_meaning_cosine
-        ]
+        start, end = self._starts[number : number + 2]
+        others = self._starts[-1] - (end - start)
+        drawn = generator.choice(others, size=min(count, others), replace=False)
+        drawn = np.where(drawn < start, drawn, drawn + (end - start))
+        meanings = self._vectors["name_description"]
+        alike = meanings[drawn] @ meanings[start + target]  # (count,)
+        kept: list[int] = drawn[alike < self._settings.same_meaning_cosine].tolist()
+        return kept
 
     def _nearest(
-        self, pool: Sequence[tuple[int, int]], vector: Vectors, kind: Wording, generator: np.random.Generator
+        self, pool: Sequence[int], vector: Vectors, kind: Wording, generator: np.random.Generator
     ) -> list[str]:
         """Texts of the right label (first) and of those that the bi-encoder takes for it."""
         most = int(generator.integers(self._settings.min_candidates, self._settings.max_candidates + 1))
-        similarities = np.array([self._sets[n].wordings[kind][label] @ vector for n, label in pool[1:]])
-        texts = [self._texts[n][kind][label] for n, label in pool]
-        shown = {texts[0].casefold(): texts[0]}
-        for place in np.argsort(-similarities, kind="stable"):
-            text = texts[int(place) + 1]
+        similarities = self._vectors[kind][pool[1:]] @ vector
+        texts = self._texts[kind]
+        shown = {texts[pool[0]].casefold(): texts[pool[0]]}
+        for place in np.argsort(-similarities, kind="stable").tolist():
+            text = texts[pool[place + 1]]
             # The same wording in another tree means the same: no negative.
             shown.setdefault(text.casefold(), text)
             if len(shown) == most:
@@ -169,15 +184,37 @@ class CandidateSampler:
 def as_letter(text: str, generator: np.random.Generator) -> str:
     """A short text with a greeting before and a closing behind it, as mail has."""
     greeting, closing, sender = (
-        str(generator.choice(np.array(texts))) for texts in (GREETINGS, CLOSINGS, SENDERS)
+        texts[int(generator.integers(len(texts)))] for texts in (GREETINGS, CLOSINGS, SENDERS)
     )
     sentence = text[:1].upper() + text[1:]
     stop = "" if sentence[-1:] in ".?!" else "."
     return f"{greeting}\n\n{sentence}{stop}\n\n{closing},\n{sender}"
 
 
-def _shares(rows: Sequence[Sequence[int]], power: float) -> NDArray[np.float64]:
+def _pick(odds: NDArray[np.float64], generator: np.random.Generator) -> int:
+    """A position, drawn by running sums of shares; `choice` would check its probabilities each time."""
+    return int(np.searchsorted(odds, generator.random(), side="right"))
+
+
+def _odds(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Running sums of shares that need not sum to 1; the last one is 1."""
+    sums: NDArray[np.float64] = np.cumsum(shares)
+    normalised: NDArray[np.float64] = sums / sums[-1]
+    return normalised
+
+
+def _wording_shares(labels: LabelSet, shares: Sequence[float]) -> NDArray[np.float64]:
+    """How often each wording is shown: never one that the set has nothing of its own for."""
+    has = [
+        (labels.has_descriptions or kind in ("name", "path", "id"))
+        and (bool(labels.aliases) or not kind.startswith("alias"))
+        for kind in WORDINGS
+    ]
+    kept: NDArray[np.float64] = np.asarray(shares, dtype=np.float64) * has
+    return kept
+
+
+def _label_shares(rows: Sequence[Sequence[int]], power: float) -> NDArray[np.float64]:
     counts = np.array([len(found) for found in rows], dtype=np.float64)
     shares: NDArray[np.float64] = np.where(counts > 0, counts**power, 0.0)
-    total: NDArray[np.float64] = shares / shares.sum()
-    return total
+    return shares

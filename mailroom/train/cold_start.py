@@ -1,6 +1,7 @@
 """Public label-matching data + the project's mailboxes → a cross-encoder for the first day.
 
     python -m mailroom.train.cold_start --data DIR --out DIR [--leave-out SET] [--seed N] [--json]
+        [--examples N] [--epochs N] [--workers N] …
 
 Reads only training parts. Weights that have seen a set prove nothing on it: `--leave-out` builds without
 one, and reports how they rerank that set. What was tried stands in docs/experiments-cross-encoder.md.
@@ -16,26 +17,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from mailroom.classify.temperature import fit_temperature
 from mailroom.errors import DataError, MailroomError
-from mailroom.models.one_pass_config import OnePassConfig
 from mailroom.models.sources import resolve_base_model
-from mailroom.train.candidate_sets import CandidateSampler, EmbeddedSet, SamplingSettings, Vectors, embed_set
-from mailroom.train.cross_encoder import ExampleSource, Progress, score_examples, train_cross_encoder
-from mailroom.train.label_sets import (
-    MAILBOX_FILES,
-    WORDINGS,
-    LabelSet,
-    Wording,
-    read_label_set,
-    read_mailboxes,
-)
-from mailroom.train.one_pass_model import OnePassModel
+from mailroom.train.candidate_sets import CandidateSampler, EmbeddedSet, SamplingSettings, embed_set
+from mailroom.train.cold_start_figures import Embedder, RerankFigures, judge, similarity_weight
+from mailroom.train.cross_encoder import Progress, train_cross_encoder
+from mailroom.train.drawn_examples import DrawnExamples
+from mailroom.train.label_sets import MAILBOX_FILES, read_label_set, read_mailboxes
 from mailroom.train.one_pass_weights import from_encoder, save_one_pass
-from mailroom.train.ranking_batches import ExampleEncoder, RankingExample
-from mailroom.train.train_settings import TrainSettings
+from mailroom.train.train_settings import TrainSettings, pick_device
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +49,8 @@ PUBLIC_SETS = (
 MAILBOXES_WEIGHT = 10.0
 # `--leave-out` takes a set's name, or this: the project's own mailboxes alone, which have seen none of them.
 ALL_PUBLIC = "public"
-TOP_K = 20
-
+# Beside the weights: `trained_on` (public sets), `seed` and `recipe`.
+ORIGIN_FILE = "origin.json"
 
 SAMPLING = SamplingSettings()
 TRAINING = TrainSettings(
@@ -90,18 +81,7 @@ class Recipe:
     training: TrainSettings = TRAINING
 
 
-@dataclass(frozen=True, slots=True)
-class RerankFigures:
-    """What reranking changed on one set: shares of emails; the temperature fits the blended scores."""
-
-    name: str
-    emails: int
-    labels: int
-    retrieval_top1: float
-    recall_at_20: float
-    cross_encoder_top1: float
-    blended_top1: float
-    temperature: float
+RECIPE = Recipe()
 
 
 def build(
@@ -109,26 +89,30 @@ def build(
     out: Path,
     leave_out: str | None = None,
     seed: int = 0,
-    recipe: Recipe | None = None,
+    recipe: Recipe = RECIPE,
     base: str = "embedded",
     progress: Callable[[Progress], None] | None = None,
+    workers: int = 0,
 ) -> RerankFigures | None:
     """Train the cold-start cross-encoder into the folder `out` (fp16); figures on the set left out, if any.
 
-    A run that was killed goes on from `out`'s checkpoint. Raises DataError for sets that are missing and
-    ModelError when training breaks down.
+    `workers` processes draw the candidate sets ahead, which a GPU needs; what is drawn does not depend on
+    them. A run that was killed goes on from `out`'s checkpoint. Raises DataError for sets that are missing
+    and ModelError when training breaks down.
     """
-    recipe = recipe or Recipe()
     known = [*(public.name for public in PUBLIC_SETS), ALL_PUBLIC]
     if leave_out is not None and leave_out not in known:
         raise DataError(f"expected --leave-out to be one of {', '.join(known)}, got {leave_out!r}")
     base_directory = resolve_base_model(base)
     model = from_encoder(base_directory)
-    embedder = Embedder(from_encoder(base_directory), base_directory / "tokenizer.json")
+    device = pick_device(recipe.training.device)
+    embedder = Embedder(from_encoder(base_directory).to(device), base_directory / "tokenizer.json")
     sets, weights = _training_sets(data, leave_out, embedder, recipe.mailbox_files)
-    source = _source(sets, weights, base_directory, model.config, recipe, seed)
+    draw = CandidateSampler(sets, weights, recipe.examples, seed, recipe.sampling)
+    short = dataclasses.replace(model.config, max_email_tokens=recipe.email_tokens)
     training = dataclasses.replace(recipe.training, seed=seed, checkpoint_every_steps=100)
-    train_cross_encoder(model, source, training, checkpoint_dir=out / "checkpoint", progress=progress)
+    with DrawnExamples(draw, base_directory / "tokenizer.json", short, workers) as source:
+        train_cross_encoder(model, source, training, checkpoint_dir=out / "checkpoint", progress=progress)
     figures = None
     if leave_out not in (None, ALL_PUBLIC):
         public = next(item for item in PUBLIC_SETS if item.name == leave_out)
@@ -137,102 +121,19 @@ def build(
         figures = judge(model, left_out.subset(rows), embedder, recipe.similarity_share)
     model.config = dataclasses.replace(
         model.config,
-        similarity_weight=_similarity_weight(model, recipe.similarity_share),
+        similarity_weight=similarity_weight(model, recipe.similarity_share),
         temperature=recipe.temperature,
     )
     save_one_pass(model, out / "weights", base_directory, dtype=torch.float16)
+    _write_origin(out / ORIGIN_FILE, leave_out, seed, recipe)
     return figures
 
 
-class Embedder:
-    """The bi-encoder as the email side of an untrained one-pass model reads texts; gives unit vectors."""
-
-    def __init__(self, model: OnePassModel, tokenizer_path: Path) -> None:
-        self._model = model.eval()
-        self.encode = ExampleEncoder(tokenizer_path, model.config)
-
-    @torch.no_grad()
-    def __call__(self, texts: Sequence[str]) -> Vectors:
-        """Vectors (n, d) of length 1."""
-        ids = [self.encode.email_ids(text) for text in texts]
-        vectors = np.zeros((len(texts), self._model.config.hidden_size), dtype=np.float32)
-        order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
-        for start in range(0, len(order), 16):
-            rows = order[start : start + 16]
-            lengths = torch.tensor([len(ids[row]) for row in rows])
-            padded = torch.zeros(len(rows), int(lengths.max()), dtype=torch.long)
-            for place, row in enumerate(rows):
-                padded[place, : len(ids[row])] = torch.tensor(ids[row])
-            pooled = self._model.encode_email(padded, lengths).pooled
-            vectors[rows] = torch.nn.functional.normalize(pooled, dim=-1).numpy()
-        return vectors
-
-
-@dataclass(frozen=True)
-class Reranking:
-    """The retrieved candidates of a set's texts, best first: hits, cosines and scores, each (texts, K)."""
-
-    hits: NDArray[np.bool_]
-    similarities: Vectors
-    scores: Vectors
-
-    def blended(self, similarity_weight: float) -> Vectors:
-        """What candidates are ranked by, (texts, K)."""
-        return np.asarray(self.scores + similarity_weight * self.similarities, dtype=np.float32)
-
-    def top1(self, ranked_by: Vectors) -> float:
-        """The share of texts whose best candidate is right."""
-        best = ranked_by.argmax(axis=1)[:, None]
-        return float(np.take_along_axis(self.hits, best, axis=1).mean())
-
-
-def rerank_set(
-    model: OnePassModel, labels: LabelSet, embedder: Embedder, wording: Wording = "name"
-) -> Reranking:
-    """Retrieve and score the candidates of every text of a set that the model was not trained on.
-
-    Retrieval averages the unit vectors of name and path, and of both forms with a description where there
-    are any; the cross-encoder reads one wording.
-    """
-    kinds = WORDINGS if labels.has_descriptions else ("name", "path")
-    vectors = sum(embedder(labels.wordings(kind)) for kind in kinds if kind != "id")
-    unit = np.asarray(vectors) / np.linalg.norm(np.asarray(vectors), axis=1, keepdims=True)
-    similarities = embedder(labels.texts) @ unit.T
-    order = np.argsort(-similarities, axis=1, kind="stable")[:, :TOP_K]
-    texts = labels.wordings(wording)
-    examples = [
-        embedder.encode.encode(RankingExample(text, tuple(texts[label] for label in row), 0))
-        for text, row in zip(labels.texts, order, strict=True)
-    ]
-    return Reranking(
-        hits=order == np.array(labels.targets)[:, None],
-        similarities=np.take_along_axis(similarities, order, axis=1),
-        scores=np.stack([row.numpy() for row in score_examples(model, examples)]),
-    )
-
-
-def judge(
-    model: OnePassModel, labels: LabelSet, embedder: Embedder, similarity_share: float
-) -> RerankFigures:
-    """What reranking by name changes on a set that the model was not trained on."""
-    found = rerank_set(model, labels, embedder)
-    blended = found.blended(_similarity_weight(model, similarity_share))
-    answers = [int(row.argmax()) if row.any() else None for row in found.hits]
-    return RerankFigures(
-        name=labels.name,
-        emails=len(labels.texts),
-        labels=len(labels.paths),
-        retrieval_top1=float(found.hits[:, 0].mean()),
-        recall_at_20=float(found.hits.any(axis=1).mean()),
-        cross_encoder_top1=found.top1(found.scores),
-        blended_top1=found.top1(blended),
-        temperature=fit_temperature(list(blended), answers),
-    )
-
-
-def _similarity_weight(model: OnePassModel, share: float) -> float:
-    """What the cosine is multiplied with so that it has that share beside the cosine within the score."""
-    return share / (1 - share) * float(model.log_scale.detach().exp())
+def _write_origin(path: Path, leave_out: str | None, seed: int, recipe: Recipe) -> None:
+    """Note beside the weights what they have seen, so that no figure comes from a set among that."""
+    seen = [public.name for public in PUBLIC_SETS if leave_out not in (public.name, ALL_PUBLIC)]
+    content = {"trained_on": seen, "seed": seed, "recipe": dataclasses.asdict(recipe)}
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _training_sets(
@@ -252,27 +153,20 @@ def _training_sets(
     return sets, weights
 
 
-def _source(
-    sets: Sequence[EmbeddedSet],
-    weights: Sequence[float],
-    base: Path,
-    config: OnePassConfig,
-    recipe: Recipe,
-    seed: int,
-) -> ExampleSource:
-    draw = CandidateSampler(sets, weights, recipe.examples, seed, recipe.sampling)
-    short = dataclasses.replace(config, max_email_tokens=recipe.email_tokens)
-    encoder = ExampleEncoder(base / "tokenizer.json", short)
-    return lambda epoch: [encoder.encode(example) for example in draw(epoch)]
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     options = _parser().parse_args(arguments)
     torch.set_num_threads(options.threads)
     try:
         figures = build(
-            options.data, options.out, options.leave_out, options.seed, base=options.base, progress=_show
+            options.data,
+            options.out,
+            options.leave_out,
+            options.seed,
+            _recipe(options),
+            base=options.base,
+            progress=_show,
+            workers=options.workers,
         )
     except MailroomError as exc:
         print(f"error: {exc}", file=sys.stderr)
@@ -286,6 +180,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if figures is not None:
             print("\n".join(f"{name}: {value}" for name, value in dataclasses.asdict(figures).items()))
     return 0
+
+
+def _recipe(options: argparse.Namespace) -> Recipe:
+    training = dataclasses.replace(
+        TRAINING,
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        learning_rate=options.learning_rate,
+        dropout=options.dropout,
+    )
+    fewest = min(SAMPLING.min_candidates, options.candidates)
+    sampling = dataclasses.replace(SAMPLING, min_candidates=fewest, max_candidates=options.candidates)
+    return Recipe(options.examples, options.email_tokens, sampling=sampling, training=training)
 
 
 def _show(progress: Progress) -> None:
@@ -307,6 +214,20 @@ def _parser() -> argparse.ArgumentParser:
         help=f"build without one of {names}, and judge on it; or without all: {ALL_PUBLIC}",
     )
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--examples", type=int, default=RECIPE.examples, help="candidate sets drawn for each epoch"
+    )
+    parser.add_argument("--epochs", type=int, default=TRAINING.epochs)
+    parser.add_argument("--batch-size", type=int, default=TRAINING.batch_size)
+    parser.add_argument("--learning-rate", type=float, default=TRAINING.learning_rate)
+    parser.add_argument("--dropout", type=float, default=TRAINING.dropout)
+    parser.add_argument("--email-tokens", type=int, default=RECIPE.email_tokens, help="read of each email")
+    parser.add_argument(
+        "--candidates", type=int, default=SAMPLING.max_candidates, help="at most so many in a set"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=0, help="processes that draw ahead of training (GPU: one a core)"
+    )
     parser.add_argument("--base", default="embedded", help="bi-encoder to start from (default: embedded)")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")

@@ -91,7 +91,9 @@ class _RankingTask:
 
     def __init__(self, model: OnePassModel, source: ExampleSource, settings: TrainSettings) -> None:
         self.module, self._source, self._settings = model, source, settings
-        self.steps_an_epoch = math.ceil(len(source(0)) / settings.batch_size)
+        # Drawing an epoch takes long: the first one, drawn to be counted, is kept until it is trained on.
+        self._first: Sequence[EncodedExample] | None = source(0)
+        self.steps_an_epoch = math.ceil(len(self._first) / settings.batch_size)
         if not self.steps_an_epoch:
             raise ModelError(
                 "expected candidate sets to train on, got none; sample more, or lower the limits"
@@ -102,7 +104,8 @@ class _RankingTask:
         return _parameter_groups(self.module, self._settings)
 
     def batches(self, epoch: int) -> list[list[EncodedExample]]:
-        examples = self._source(epoch)
+        examples = self._first if epoch == 0 and self._first is not None else self._source(epoch)
+        self._first = None
         plan = plan_batches([example.tokens for example in examples], self._settings, epoch)
         return [[examples[row] for row in rows] for rows in plan]
 

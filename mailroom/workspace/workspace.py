@@ -22,10 +22,12 @@ from mailroom.store.promotions import PromotionLog
 from mailroom.taxonomy import Taxonomy, load_taxonomy
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from numpy.typing import NDArray
 
-    from mailroom.classify.classifier import Classifier
+    from mailroom.classify.classifier import Classifier, QueryEncoder
     from mailroom.classify.marks import ReviewRules
     from mailroom.models.bi_encoder import BiEncoder
     from mailroom.workspace.classification import ClassificationRun
@@ -129,8 +131,11 @@ class Workspace:
         parity = self.version.manifest.parity
         return [encoder.replace("_", "-") for encoder, verdict in parity.items() if not verdict["passed"]]
 
-    def classifier(self) -> "Classifier":
-        """The classifier of this workspace, its models loaded and checked."""
+    def classifier(self, remembering: "Callable[[BiEncoder], QueryEncoder] | None" = None) -> "Classifier":
+        """The classifier of this workspace, its models loaded and checked.
+
+        `remembering` makes of the bi-encoder what reads emails, such as one that knows some of them already.
+        """
         from mailroom.classify.classifier import Classifier, LabelEntry, Provenance
         from mailroom.models.one_pass import OnePassCrossEncoder
 
@@ -146,7 +151,7 @@ class Workspace:
         vectors = self.label_vectors(encoder)
         words = self.version.load_lexical()
         return Classifier(
-            encoder,
+            encoder if remembering is None else remembering(encoder),
             vectors,
             labels,
             self.settings.classify,
@@ -188,11 +193,17 @@ class Workspace:
         labels = [(label.id, label.path) for label in self.taxonomy.assignable]
         self.log.register_taxonomy(self.taxonomy.revision, labels)
 
-    def gold_run(self, threads: int | None = None) -> "GoldRun":
-        """A run that judges labelled emails and leaves the log alone."""
+    def gold_run(
+        self,
+        threads: int | None = None,
+        remembering: "Callable[[BiEncoder], QueryEncoder] | None" = None,
+    ) -> "GoldRun":
+        """A run that judges labelled emails and leaves the log alone; `remembering` as in `classifier`."""
         from mailroom.workspace.evaluation import GoldRun
 
-        return GoldRun(self.classifier(), self.taxonomy, self.settings.mail, threads or self.threads)
+        return GoldRun(
+            self.classifier(remembering), self.taxonomy, self.settings.mail, threads or self.threads
+        )
 
     def _cross_precision(self) -> Precision | None:
         return self.precision(CROSS_ENCODER) if self.version.has_cross_encoder else None

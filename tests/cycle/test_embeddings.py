@@ -49,3 +49,19 @@ def test_what_was_read_before_a_kill_is_not_read_again(
     assert again.read == TEXTS[4:]
     fresh = Embeddings(Counting(), tmp_path / "other", threads=1).unit(TEXTS)
     assert np.array_equal(vectors, fresh)
+
+
+def test_single_texts_are_kept_too_and_only_the_newest_of_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embeddings, "_BLOCK", 2)
+    monkeypatch.setattr(embeddings, "_MOST_BLOCKS", 2)
+    known = Embeddings(Counting(), tmp_path, threads=1)
+    for text in TEXTS:
+        known.encode_query(text)
+    known.write()
+    known.write()
+    again = Counting()
+    for text in TEXTS:
+        Embeddings(again, tmp_path, threads=1).encode_query(text)
+    assert again.read == TEXTS[:4]

@@ -17,6 +17,7 @@ from mailroom.cycle.outcome import Outcome
 from mailroom.cycle.promote import promote
 from mailroom.cycle.run import Options
 from mailroom.errors import CycleBusyError, ModelError
+from mailroom.models.bi_encoder import BiEncoder
 from mailroom.models.registry import list_versions, load_version
 from mailroom.store.cycles import CycleLog
 from mailroom.store.snapshots import Snapshots
@@ -168,6 +169,24 @@ def test_the_newest_refused_version_stays_and_is_promoted_by_force_alone(workspa
             Versions(opened).promote(str(outcome.version), "ann", "why not")
         Versions(opened).promote(str(outcome.version), "ann", "it is needed", force=True)
     assert current(workspace) == outcome.version
+
+
+def test_the_next_cycle_reads_new_mail_alone(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    encode = BiEncoder.encode_query
+
+    def counting(self: BiEncoder, text: str) -> Any:
+        read.append(text)
+        return encode(self, text)
+
+    monkeypatch.setattr(BiEncoder, "encode_query", counting)
+    say(workspace, 40)
+    assert learn(workspace).promoted
+    first = len(read)
+    say(workspace, 6, first=500)
+    assert not learn(workspace).nothing_new
+    assert first >= 40 * len(LABELS)
+    assert len(read) - first <= 6 * len(LABELS)
 
 
 def test_after_a_rollback_it_says_what_would_learn_again(workspace: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mailroom.errors import DataError
-from mailroom.train.cold_start import PUBLIC_SETS, Recipe, build, main
+from mailroom.train.cold_start import ORIGIN_FILE, PUBLIC_SETS, Recipe, build, main
 from mailroom.train.one_pass_weights import load_one_pass
 from tests.train.small_models import WORDS, make_encoder
 
@@ -50,6 +50,9 @@ def test_it_builds_weights_and_judges_the_set_left_out(tmp_path: Path, encoder: 
     assert figures.recall_at_20 == 1.0
     assert 0 <= figures.blended_top1 <= 1
     assert load_one_pass(tmp_path / "out" / "weights").config.hidden_size == 24
+    origin = json.loads((tmp_path / "out" / ORIGIN_FILE).read_text())
+    assert (origin["trained_on"], origin["seed"]) == (["clinc150", "cfpb"], 0)
+    assert origin["recipe"]["examples"] == SMALL.examples
 
 
 def test_the_set_left_out_changes_no_weight(tmp_path: Path, encoder: Path) -> None:
@@ -70,6 +73,35 @@ def test_without_the_public_sets_no_data_is_needed(tmp_path: Path, encoder: Path
 
 def test_without_leaving_out_there_is_nothing_to_judge_on(tmp_path: Path, encoder: Path) -> None:
     assert build(write_sets(tmp_path / "data"), tmp_path / "out", recipe=SMALL, base=str(encoder)) is None
+
+
+def test_a_dose_can_be_asked_for(tmp_path: Path, encoder: Path) -> None:
+    folders = ["--data", str(tmp_path), "--out", str(tmp_path / "out"), "--base", str(encoder)]
+    dose = [
+        "--examples",
+        "6",
+        "--epochs",
+        "1",
+        "--batch-size",
+        "3",
+        "--candidates",
+        "3",
+        "--email-tokens",
+        "9",
+    ]
+    assert main([*folders, *dose, "--leave-out", "public", "--threads", "1"]) == 0
+    recipe = json.loads((tmp_path / "out" / ORIGIN_FILE).read_text())["recipe"]
+    assert (recipe["examples"], recipe["email_tokens"]) == (6, 9)
+    assert (recipe["training"]["epochs"], recipe["training"]["batch_size"]) == (1, 3)
+    assert (recipe["sampling"]["min_candidates"], recipe["sampling"]["max_candidates"]) == (3, 3)
+
+
+def test_a_dose_of_nothing_is_refused(
+    tmp_path: Path, encoder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = ["--data", str(tmp_path), "--out", str(tmp_path / "out"), "--base", str(encoder)]
+    assert main([*folders, "--leave-out", "public", "--candidates", "1", "--threads", "1"]) == 1
+    assert "at least 2 labels" in capsys.readouterr().err
 
 
 def test_an_unknown_set_is_refused(tmp_path: Path) -> None:

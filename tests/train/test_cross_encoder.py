@@ -115,6 +115,17 @@ def test_a_damaged_checkpoint_is_refused(encoder: Path, model: OnePassModel, tmp
         train_cross_encoder(model, examples, SETTINGS, checkpoint_dir=tmp_path / "run")
 
 
+def test_every_epoch_is_drawn_once(encoder: Path, model: OnePassModel) -> None:
+    examples, drawn = make_examples(encoder, model, 16), list[int]()
+
+    def draw(epoch: int) -> list[EncodedExample]:
+        drawn.append(epoch)
+        return examples
+
+    train_cross_encoder(model, draw, SETTINGS)
+    assert drawn == [0, 1]
+
+
 def test_progress_counts_every_step_and_estimates_the_rest(encoder: Path, model: OnePassModel) -> None:
     seen: list[Progress] = []
     train_cross_encoder(model, make_examples(encoder, model, 20), SETTINGS, progress=seen.append)

@@ -10,6 +10,7 @@ import pytest
 
 from mailroom.errors import DataError
 from mailroom.train.candidate_sets import (
+    CHUNK,
     CandidateSampler,
     EmbeddedSet,
     SamplingSettings,
@@ -102,6 +103,37 @@ def test_an_epoch_is_the_same_for_a_seed_and_fresh_the_next_time() -> None:
     draw = sampler(SamplingSettings())
     assert draw(0) == draw(0)
     assert draw(0) != draw(1)
+
+
+def test_parts_of_an_epoch_are_the_same_in_any_order() -> None:
+    embedded = [embed_set(item, embed) for item in (TREE, OTHER)]
+    draw = CandidateSampler(embedded, [3.0, 1.0], CHUNK + 20, 7, SamplingSettings())
+    last, first = draw.chunk(3, 1), draw.chunk(3, 0)
+    assert (draw.chunks, len(first), len(last)) == (2, CHUNK, 20)
+    assert first + last == draw(3)
+    assert last != first[:20]
+
+
+def test_sets_and_wordings_are_drawn_as_often_as_asked() -> None:
+    settings = SamplingSettings(
+        foreign_share=0, letter_share=0, description_as_text_share=0, wording_shares=(3, 0, 0, 0, 1, 0, 0)
+    )
+    embedded = [embed_set(item, embed) for item in (TREE, OTHER)]
+    examples = CandidateSampler(embedded, [3.0, 1.0], 4000, 7, settings)(0)
+    own = [example for example in examples if example.text in TREE.texts]
+    named = [example for example in own if set(example.candidates) <= set(TREE.names)]
+    assert len(own) / 4000 == pytest.approx(0.75, abs=0.03)
+    assert len(named) / len(own) == pytest.approx(0.75, abs=0.03)
+    # OTHER has no descriptions: only its names are shown.
+    rest = [example for example in examples if example.text in OTHER.texts]
+    assert all(set(example.candidates) <= set(OTHER.names) for example in rest)
+
+
+def test_candidate_sets_that_leave_no_choice_are_refused() -> None:
+    with pytest.raises(DataError, match="at least 2 labels"):
+        SamplingSettings(min_candidates=1, max_candidates=1)
+    with pytest.raises(DataError, match="got 4 to 3"):
+        SamplingSettings(max_candidates=3)
 
 
 def test_the_right_candidate_is_there_once_and_no_text_twice() -> None:

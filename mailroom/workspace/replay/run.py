@@ -18,17 +18,20 @@ from typing import Any
 
 from mailroom.config import CONFIG_NAME, render_toml, setting_values
 from mailroom.cycle.desk import CycleFolder
-from mailroom.cycle.run import Options
+from mailroom.cycle.embeddings import Embeddings
+from mailroom.cycle.run import VECTORS, Options
+from mailroom.cycle.setup import encoder_digest
 from mailroom.cycle.steps import Tell
 from mailroom.errors import ConfigError, DataError
 from mailroom.evaluate.replay_curve import Bound, WeekFigures, replay_svg, replay_table
 from mailroom.evaluate.report import Evaluation
+from mailroom.models.bi_encoder import BiEncoder
 from mailroom.store.cycles import Cycle, CycleLog
 from mailroom.store.feedback import FeedbackFilter
 from mailroom.store.prediction_reader import PredictionReader
 from mailroom.store.snapshots import Snapshots
 from mailroom.workspace.feedback_import import FeedbackImport
-from mailroom.workspace.learning import learn_workspace
+from mailroom.workspace.learning import CYCLES, learn_workspace
 from mailroom.workspace.replay.reviewer import Answer, Reviewer
 from mailroom.workspace.replay.stream import make_stream, write_history
 from mailroom.workspace.workspace import MODELS, Workspace
@@ -186,6 +189,9 @@ class Replay:
         history = self._folder / "weeks" / "all.jsonl"
         write_history(self._stream, history)
         with self._open(ALL_LABELS) as desk:
+            read = self._folder / DESK / CYCLES / VECTORS
+            if read.is_dir():
+                shutil.copytree(read, desk.root / CYCLES / VECTORS, dirs_exist_ok=True)
             self._tell("all labels: importing", 0, 0)
             desk.register_taxonomy()
             FeedbackImport(desk, "history").run(history)
@@ -205,7 +211,17 @@ class Replay:
                 "measuring", done / total, (time.monotonic() - started) / max(1, done) * (total - done)
             )
 
-        return desk.gold_run().run(self._test, advance)
+        known: list[Embeddings] = []
+
+        def remembering(encoder: BiEncoder) -> Embeddings:
+            # The test file is read week after week, mostly by the same encoder.
+            folder = self._folder / VECTORS / encoder_digest(desk.version, desk.precision())
+            known.append(Embeddings(encoder, folder, desk.threads))
+            return known[0]
+
+        measured = desk.gold_run(remembering=remembering).run(self._test, advance)
+        known[0].write()
+        return measured
 
     def _open(self, name: str) -> Workspace:
         root = self._folder / name
