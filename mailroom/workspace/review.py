@@ -18,7 +18,7 @@ from mailroom.taxonomy import Label
 from mailroom.workspace.corrections import Corrections, State
 from mailroom.workspace.workspace import Workspace
 
-# Unsure emails that are looked at to choose a few: enough for balance over labels, read in a fraction of a second.
+# Unsure emails that are looked at to choose a few: enough for balance over labels, and soon read.
 _POOL = 500
 # Words said last whose emails are not asked about again in other words.
 _RECENT = 500
