@@ -11,7 +11,7 @@ from typing import Any
 from mailroom.cycle.budget import duration_words
 from mailroom.cycle.desk import Desk
 from mailroom.cycle.distilling import MOST_TAUGHT, distil_step
-from mailroom.cycle.judge import ENOUGH, Parts
+from mailroom.cycle.judge import Parts
 from mailroom.cycle.reranking import continued, train_cross_encoder_step, why_no_cross_encoder
 from mailroom.cycle.setup import Answering, Setup, champion_setup
 from mailroom.cycle.steps import Tell, advance_with
@@ -28,6 +28,8 @@ _LEAST_S = 30.0
 _LEAST_TO_WIN = 0.03
 # How much better than retrieval two stages must be on validation to be worth learning from.
 _LEAST_LEAD = 0.005
+# Validation emails by which its blend is fitted and it is chosen: it cannot be cross-fitted.
+ENOUGH = 100
 # What one answer of two stages takes beside the parity gate's pairs, which were timed.
 _TIMED_EMAILS = 20
 

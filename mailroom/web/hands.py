@@ -14,7 +14,7 @@ from mailroom.web.site import Site
 from mailroom.workspace.review import ReviewItem, ReviewQueue
 
 # Emails left in hand at which the next batch is fetched: in the background, so that nobody waits for it.
-_LOW = 4
+_LOW = 8
 _REMEMBERED = 50
 
 

@@ -79,9 +79,9 @@ def _story(pages: Pages, request: Request, caller: Caller, prediction_id: str) -
         text=workspace.log.text_of(prediction.email_id),
         words=[(word, snapshots.uses_of(word.id)) for word in words],
         paths={
-            candidate.label: label.path
-            for candidate in prediction.candidates
-            if (label := pages.site.service.live.current.taxonomy.get(candidate.label)) is not None
+            name: label.path
+            for name in {*(candidate.label for candidate in prediction.candidates), *(w.label for w in words)}
+            if (label := workspace.taxonomy.get(name)) is not None
         },
     )
 

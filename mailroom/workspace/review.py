@@ -18,10 +18,10 @@ from mailroom.taxonomy import Label
 from mailroom.workspace.corrections import Corrections, State
 from mailroom.workspace.workspace import Workspace
 
-# Unsure emails that are looked at to choose a few: enough for balance over labels, read in under a second.
-_POOL = 1_000
+# Unsure emails that are looked at to choose a few: enough for balance over labels, and soon read.
+_POOL = 500
 # Words said last whose emails are not asked about again in other words.
-_RECENT = 1_000
+_RECENT = 500
 
 
 @dataclass(frozen=True, slots=True)

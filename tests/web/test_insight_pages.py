@@ -1,5 +1,6 @@
 """Drift, taxonomy, confused pairs, quality over time and model differences: what operators look into."""
 
+import html
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -163,3 +164,14 @@ def test_two_versions_are_compared_and_one_is_told_from_itself(client: TestClien
 def test_pages_about_mail_want_the_scope_for_it(as_key: Callable[[str], TestClient], path: str) -> None:
     assert as_key("classify").get(path, headers=HTML).status_code == 403
     assert as_key("review").get(path, headers=HTML).status_code == 200
+
+
+def test_a_word_on_a_label_that_was_no_candidate_is_told_by_its_name(
+    client: TestClient, service: Service
+) -> None:
+    log_at(service, 1, "Lost parcel", "invoice")
+    [logged] = service.workspace.log.query()
+    few = replace(logged.prediction, candidates=logged.prediction.candidates[:1], id=str(uuid_utils.uuid7()))
+    email = Email(logged.prediction.email_id, "Lost parcel", "Lost parcel, please.", {}, logged.received_at)
+    service.workspace.log.append([LogEntry(few, email, "test")])
+    assert "Billing > Wrong invoice corrected" in html.unescape(text_of(client, f"/log/{few.id}"))
