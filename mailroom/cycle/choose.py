@@ -58,9 +58,7 @@ def with_silver_unless_worse(
     """
     kept = list(setups)
     for silver in (setup for setup in setups if setup.uses_silver):
-        twin = next(
-            (one for one in kept if replace(one, name=silver.name, prototypes=None) == _plain(silver)), None
-        )
+        twin = next((one for one in kept if not one.uses_silver and _alike(one) == _alike(silver)), None)
         if twin is None:
             continue
         lead = _leads_beyond_chance(answered[twin.name], answered[silver.name])
@@ -68,8 +66,10 @@ def with_silver_unless_worse(
     return kept
 
 
-def _plain(silver: Setup) -> Setup:
-    return replace(silver, prototypes=None, uses_silver=False)
+def _alike(setup: Setup) -> tuple[Setup, bool]:
+    """The setup without what it learned from, and whether it has words."""
+    plain = replace(setup, name="", prototypes=None, lexical=None, uses_silver=False)
+    return plain, setup.lexical is not None
 
 
 def _leads_beyond_chance(one: Sequence[Answer], other: Sequence[Answer]) -> bool:

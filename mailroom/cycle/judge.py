@@ -239,6 +239,7 @@ class Judge:
                 vectors,
                 self._desk.settings.classify.top_k,
                 self._seed,
+                words=setup.lexical is not None,
             )
         return recalibrated(self._cross_fitted[setup.name], setup.temperature_factor)
 

@@ -14,12 +14,14 @@ from mailroom.classify.classifier import RETRIEVAL_TEMPERATURE
 from mailroom.classify.decide import softmax
 from mailroom.curate.near_duplicates import find_near_duplicates
 from mailroom.evaluate.answers import Answer
+from mailroom.models.lexical_learn import Lessons, cross_fitted_scores
 from mailroom.models.prototypes import LabelledVectors, Prototypes, choose_fit, fit_prototypes
 from mailroom.records import Example
 
 Vectors = NDArray[np.float32]
 
 FOLDS = 5
+WORD_FOLDS = 3
 
 
 def labelled_vectors(
@@ -53,35 +55,65 @@ def cross_fitted_answers(
     top_k: int,
     seed: int,
     temperature: float = RETRIEVAL_TEMPERATURE,
+    words: bool = False,
 ) -> list[Answer]:
     """How label vectors answer each gold example of `examples` when they learned from the other folds alone.
 
-    Near-duplicates and mails of one thread share a fold. Silver is learned from and never judged by. How to
-    learn (three numbers) is chosen once, on all examples: to choose anew for each fold takes four times as
-    long.
+    With `words` these answer too, learned and weighed by the other folds. Near-duplicates and mails of one
+    thread share a fold. Silver is learned from and never judged by. How to learn label vectors (three
+    numbers) is chosen once, on all examples: to choose anew for each fold takes four times as long.
     """
+    lessons = word_lessons(labels, texts, examples, vectors, seed, FOLDS)
+    scores, rows = cross_fitted_scores(lessons) if words else _cross_fitted_cosines(lessons)
+    return [
+        _answer(examples[rows[position]], labels, scores[position], top_k, temperature)
+        for position in np.argsort(rows, kind="stable").tolist()
+    ]
+
+
+def word_lessons(
+    labels: Sequence[str],
+    texts: Vectors,
+    examples: Sequence[Example],
+    vectors: Vectors,
+    seed: int,
+    folds: int = WORD_FOLDS,
+) -> Lessons:
+    """Examples and their vectors (n, d) as words are learned from them; only gold has a fold."""
     place = {label: row for row, label in enumerate(labels)}
-    known = labelled_vectors(examples, vectors, place)
     gold = np.array([example.grade == "gold" for example in examples])
-    folds = np.where(gold, _folds(examples, seed), -1)
-    fit = choose_fit(texts, known, seed=seed)
-    answers: list[Answer] = []
-    order: list[int] = []
-    for fold in range(FOLDS):
-        held_back = np.flatnonzero(folds == fold)
-        if not len(held_back) or not (folds != fold).any():
+    return Lessons(
+        labels,
+        texts,
+        labelled_vectors(examples, vectors, place),
+        [example.text for example in examples],
+        np.where(gold, _folds(examples, seed, folds), -1),
+        seed,
+    )
+
+
+def _cross_fitted_cosines(lessons: Lessons) -> tuple[Vectors, NDArray[np.intp]]:
+    """Cosines (m, labels) of each email of a fold, and its row (m,)."""
+    cosines: list[Vectors] = []
+    rows: list[NDArray[np.intp]] = []
+    fit = choose_fit(lessons.text_vectors, lessons.emails, seed=lessons.seed)
+    for fold in np.unique(lessons.folds[lessons.folds >= 0]).tolist():
+        others = lessons.folds != fold
+        if not others.any():
             continue
-        learned = fit_prototypes(labels, texts, known.part(folds != fold), seed=seed, fit=fit)
-        nearest = learned.label_vectors(labels, texts)
-        answers += [
-            _answer(examples[row], labels, nearest @ vectors[row], top_k, temperature)
-            for row in held_back.tolist()
-        ]
-        order += held_back.tolist()
-    return [answers[position] for position in np.argsort(order, kind="stable").tolist()]
+        learned = fit_prototypes(
+            lessons.labels, lessons.text_vectors, lessons.emails.part(others), seed=lessons.seed, fit=fit
+        )
+        nearest = learned.label_vectors(lessons.labels, lessons.text_vectors)
+        held_back = np.flatnonzero(~others)
+        cosines.append(np.stack([nearest @ vector for vector in lessons.emails.vectors[held_back]]))
+        rows.append(held_back)
+    if not rows:
+        return np.empty((0, len(lessons.labels)), dtype=np.float32), np.empty(0, dtype=np.intp)
+    return np.concatenate(cosines), np.concatenate(rows)
 
 
-def _folds(examples: Sequence[Example], seed: int) -> NDArray[np.intp]:
+def _folds(examples: Sequence[Example], seed: int, folds: int = FOLDS) -> NDArray[np.intp]:
     groups = find_near_duplicates([example.text for example in examples]).groups().tolist()
     thread_group: dict[str, int] = {}
     joined = [
@@ -89,7 +121,7 @@ def _folds(examples: Sequence[Example], seed: int) -> NDArray[np.intp]:
         for example, group in zip(examples, groups, strict=True)
     ]
     distinct = np.unique(joined)
-    drawn = np.random.default_rng(seed).permutation(len(distinct)) % FOLDS
+    drawn = np.random.default_rng(seed).permutation(len(distinct)) % folds
     result: NDArray[np.intp] = drawn[np.searchsorted(distinct, joined)].astype(np.intp)
     return result
 

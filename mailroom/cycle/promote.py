@@ -11,6 +11,7 @@ from mailroom.config import ModelSettings
 from mailroom.cycle.desk import Desk
 from mailroom.cycle.setup import Setup
 from mailroom.errors import ModelError
+from mailroom.models.lexical import LEXICAL_NAME
 from mailroom.models.prototypes import PROTOTYPES_NAME
 from mailroom.models.registry import (
     BI_ENCODER,
@@ -53,6 +54,8 @@ def publish(
             names[CROSS_ENCODER] = champion.base_models.get(CROSS_ENCODER, names[BI_ENCODER])
         if setup.prototypes is not None:
             shutil.copyfile(setup.prototypes, draft / PROTOTYPES_NAME)
+        if setup.lexical is not None:
+            shutil.copyfile(setup.lexical, draft / LEXICAL_NAME)
         manifest = make_manifest(
             names,
             precision,

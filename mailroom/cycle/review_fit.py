@@ -24,6 +24,8 @@ Basis = Literal["proven", "observed", "unreached", "none"]
 LEAST_TO_FIT = 30
 # A precision that was merely observed must have been so on as many.
 _LEAST_OBSERVED = 10
+# Of a model that errs nowhere all probabilities are 1, but for rounding, which must not decide.
+_HIGHEST = 0.999
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ def _fit_probability(
     ranked = np.sort(stated)[::-1]
     cuts, floors = [], {}
     for share in SHARES:
-        floor = float(ranked[max(1, round(share * len(ranked))) - 1])
+        floor = min(_HIGHEST, float(ranked[max(1, round(share * len(ranked))) - 1]))
         inside = stated >= floor
         cuts.append(Cut(share, share * len(ranked), int(inside.sum()), int(correct[inside].sum())))
         floors[share] = floor

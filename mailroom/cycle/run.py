@@ -43,6 +43,7 @@ from mailroom.cycle.steps import (
     summary_line,
 )
 from mailroom.cycle.training import train_bi_encoder_step
+from mailroom.cycle.words import WITH_WORDS, words_beside_trained, words_step
 from mailroom.errors import CycleBusyError, MailroomError, PromotionRefused, StoreError
 from mailroom.models.prototypes import PROTOTYPES_NAME
 from mailroom.models.registry import CROSS_ENCODER, ModelVersion, load_version
@@ -190,6 +191,7 @@ class _Run:
         self._step(
             "doubts", lambda: judge.doubts(setups[0], self._advance("looking for doubtful labels")).to_dict()
         )
+        setups += self._words(parts, setups)
         trained = self._step("bi_encoder", lambda: self._train(parts), may_skip=True)
         second = self._second
         crossed = self._step(
@@ -198,7 +200,8 @@ class _Run:
             may_skip=True,
         )
         self._step("distil", lambda: second.distil(crossed, parts, self._training_s(parts)), may_skip=True)
-        setups += setups_of(self._cycle.steps, ("bi_encoder", "distil", "cross_encoder"))
+        trainees = setups_of(self._cycle.steps, ("bi_encoder", "distil", "cross_encoder"))
+        setups += [*trainees, *self._words_beside(parts, setups, trainees)]
         chosen = self._step("choose", lambda: self._choose(judge, setups))
         judgement = judge.judge(
             self._champion,
@@ -258,6 +261,36 @@ class _Run:
         learn_labels(self._desk.label_ids, texts, examples, vectors, path, self._options.seed)
         champion = self._champion
         return Setup(name, champion.bi_encoder, champion.bi_precision, str(path), uses_silver=uses_silver)
+
+    def _words(self, parts: Parts, setups: Sequence[Setup]) -> list[Setup]:
+        """The setups once more, with words beside the cosine, where these help."""
+        kept = self._step(
+            "words",
+            lambda: words_step(
+                self._desk,
+                self._answering,
+                self._folder.work,
+                parts,
+                setups,
+                self._budget.left_s(),
+                self._options.seed,
+            ),
+            may_skip=True,
+        )
+        return [Setup(**values) for values in kept["setups"]]
+
+    def _words_beside(self, parts: Parts, setups: Sequence[Setup], trained: Sequence[Setup]) -> list[Setup]:
+        """The trained encoders once more, with the words that gold taught."""
+        learned = next((one for one in setups if one.name == LABELS_GOLD + WITH_WORDS), None)
+        if learned is None or not trained:
+            return []
+        kept = self._step(
+            "words_beside_trained",
+            lambda: words_beside_trained(
+                self._desk, self._answering, self._folder.work, parts, learned, trained
+            ),
+        )
+        return [Setup(**values) for values in kept["setups"]]
 
     def _train(self, parts: Parts) -> dict[str, Any]:
         reason = self._why_not_train(parts)

@@ -22,6 +22,7 @@ from mailroom.evaluate.gate import Kind
 from mailroom.models.bi_encoder import BiEncoder
 from mailroom.models.cross_encoder import load_cross_encoder
 from mailroom.models.encoder_config import CONFIG_NAME, GRAPH_NAMES, TOKENIZER_NAME
+from mailroom.models.lexical import load_lexical
 from mailroom.models.prototypes import load_prototypes
 from mailroom.models.registry import BI_ENCODER, CROSS_ENCODER, ModelVersion
 from mailroom.models.runtime import Precision
@@ -36,8 +37,9 @@ class Setup:
     """Folders and files of one way to answer, and the precision in which each encoder serves.
 
     `temperature_factor` multiplies the temperature of whichever stage decides. A setup without
-    `cross_encoder` decides by retrieval. `uses_silver` says whether its labels learned from silver too.
-    Answers are marked below `review_below` and above `outside_above`, where these were fitted.
+    `cross_encoder` decides by retrieval, one without `lexical` by the cosine alone. `uses_silver` says
+    whether its labels learned from silver too. Answers are marked below `review_below` and above
+    `outside_above`, where these were fitted.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Setup:
     cross_precision: Precision | None = None
     temperature_factor: float = 1.0
     uses_silver: bool = False
+    lexical: str | None = None
     review_below: float | None = None
     outside_above: float | None = None
 
@@ -74,6 +77,7 @@ def champion_setup(desk: Desk) -> Setup:
         bi_encoder=str(folder / BI_ENCODER),
         bi_precision=desk.precisions[BI_ENCODER],
         prototypes=str(path) if (path := version.prototypes_path) is not None else None,
+        lexical=str(words) if (words := version.lexical_path) is not None else None,
         cross_encoder=str(folder / CROSS_ENCODER) if version.has_cross_encoder else None,
         cross_precision=desk.precisions.get(CROSS_ENCODER),
         temperature_factor=version.temperature_factor,
@@ -140,6 +144,7 @@ class Answering:
         cross_encoder = None
         if setup.cross_encoder is not None:
             cross_encoder = load_cross_encoder(Path(setup.cross_encoder), setup.cross_precision or "fp32")
+        words = load_lexical(Path(setup.lexical)) if setup.lexical is not None else None
         name = self._desk.champion.id if setup.name == CHAMPION else setup.name
         return Classifier(
             self.embeddings(setup),
@@ -150,6 +155,7 @@ class Answering:
             cross_encoder,
             temperature_factor=setup.temperature_factor,
             rules=rules_of(self._desk, setup),
+            words=None if words is None else words.for_labels(self._desk.label_ids),
         )
 
     def answers(

@@ -4,6 +4,7 @@ Words, pairs of words and pieces of words, one label against the others. How muc
 cosine is chosen in `lexical_weight`.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -94,7 +95,10 @@ def fit_svm(bags: Any, targets: Targets, weights: Weights) -> Fitted | None:
     if len(np.unique(targets[counted])) < 2:
         return None
     model = LinearSVC(C=_INVERSE_REGULARISATION, random_state=0)
-    model.fit(bags[np.flatnonzero(counted)], targets[counted], sample_weight=weights[counted])
+    with warnings.catch_warnings():
+        # A head that has not converged to the last digit answers the same.
+        warnings.filterwarnings("ignore", module="sklearn")
+        model.fit(bags[np.flatnonzero(counted)], targets[counted], sample_weight=weights[counted])
     rows, learned, bias = model.classes_.astype(np.intp), model.coef_, model.intercept_
     if len(rows) == 2:  # one classifier serves both
         learned, bias = np.concatenate([-learned, learned]), np.concatenate([-bias, bias])

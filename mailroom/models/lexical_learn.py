@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from mailroom.models.lexical import Lexical
 from mailroom.models.lexical_fit import Bags, fit_svm, make_lexical
 from mailroom.models.lexical_weight import Judged, choose_weight
-from mailroom.models.prototypes import LabelledVectors, Vectors, fit_prototypes
+from mailroom.models.prototypes import LabelledVectors, Vectors, choose_fit, fit_prototypes
 
 # Groups of labels that are hidden in turn, where there are labels without examples.
 _GROUPS = 3
@@ -71,6 +71,8 @@ class _HeldBack:
         self._lessons = lessons
         self.bags = Bags.read(lessons.texts, len(lessons.labels))
         emails = lessons.emails
+        # Chosen once, on all emails: to choose anew for each fold takes four times as long.
+        self._fit = choose_fit(lessons.text_vectors, emails, seed=lessons.seed)
         self._teaches = emails.weights > 0
         taught = np.bincount(emails.targets[self._teaches], minlength=len(lessons.labels)) > 0
         self._taught = np.flatnonzero(taught)
@@ -115,7 +117,11 @@ class _HeldBack:
     def _cosines(self, known: NDArray[np.intp], asked: NDArray[np.intp]) -> Vectors:
         lessons = self._lessons
         learned = fit_prototypes(
-            lessons.labels, lessons.text_vectors, lessons.emails.part(known), seed=lessons.seed
+            lessons.labels,
+            lessons.text_vectors,
+            lessons.emails.part(known),
+            seed=lessons.seed,
+            fit=self._fit,
         )
         nearest = learned.label_vectors(lessons.labels, lessons.text_vectors)
         cosines: Vectors = lessons.emails.vectors[asked] @ nearest.T

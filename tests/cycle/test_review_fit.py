@@ -80,3 +80,11 @@ def test_the_marks_worth_counts_every_reason() -> None:
     found = review_of(gold, ReviewRules(0.5, 0.1, outside_above=-0.4))
     assert (found.review_rate, found.unmarked_accuracy) == (0.5, 0.5)
     assert found.mistakes_caught == pytest.approx(2 / 3)
+
+
+def test_rounding_does_not_mark_the_answers_of_a_model_that_errs_nowhere() -> None:
+    fit = fit_review([Answer(f"<{n}>", "a", ("a", "b"), (1.0, 0.0)) for n in range(200)], [], SETTINGS)
+    assert fit.below_probability is not None
+    stated = float(np.nextafter(1.0, 0.0))
+    later = [Answer("<x>", "a", ("a", "b"), (stated, 1 - stated))]
+    assert review_of(later, ReviewRules(fit.below_probability, 0.0)).review_rate == 0
