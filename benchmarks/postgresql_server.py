@@ -15,6 +15,8 @@ _START_SECONDS = 60
 # Debian keeps the server out of the path, a folder a version.
 _DEBIAN = Path("/usr/lib/postgresql")
 _UNPRIVILEGED = ("postgres", "nobody")
+# The shell's input ends when its owner closes it or dies, however: then the server ends too, at once.
+_WHILE_WE_LIVE = 'exec 3<&0; "$@" </dev/null & server=$!; cat <&3 >/dev/null; kill -INT $server; wait $server'
 
 
 def find_binaries() -> Path | None:
@@ -48,8 +50,7 @@ def running_server(binaries: Path, durable: bool = False) -> Iterator["Server"]:
                 server.wait_until_ready()
                 yield server
             finally:
-                process.terminate()
-                process.wait()
+                process.communicate()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -138,4 +139,11 @@ def _run(user: pwd.struct_passwd | None, *command: Any) -> None:
 
 
 def _start(user: pwd.struct_passwd | None, log: Any, command: Sequence[str]) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, **_identity(user))
+    return subprocess.Popen(
+        ["/bin/sh", "-c", _WHILE_WE_LIVE, "sh", *command],
+        stdin=subprocess.PIPE,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+        **_identity(user),
+    )
