@@ -318,7 +318,7 @@ def _show_table(record: dict[str, Any]) -> "Table":
     from rich.markup import escape
     from rich.table import Table
 
-    from mailroom.workspace.versions import flat_rows
+    from mailroom.workspace.versions import flat_rows, ranked_by
 
     table = Table(show_header=False, box=None)
     mark = " (current)" if record["is_current"] else ""
@@ -335,6 +335,7 @@ def _show_table(record: dict[str, Any]) -> "Table":
     ):
         for key, value in flat_rows(name, record[name]):
             table.add_row(key.replace("_", " "), escape(visible(value)))
+    table.add_row("ranks by", ranked_by(record["files"]))
     total = sum(entry["bytes"] for entry in record["files"].values())
     table.add_row("files", f"{len(record['files'])}, {total / MIB:.1f} MiB")
     for entry in record["promotions"]:

@@ -1,7 +1,7 @@
 """The model versions of a workspace: what there is, which one answers, and every change of that."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,8 @@ from typing import Any
 from mailroom.cycle.promote import prunable
 from mailroom.errors import ModelError
 from mailroom.models.archive import export_version, import_version
+from mailroom.models.lexical import LEXICAL_NAME
+from mailroom.models.prototypes import PROTOTYPES_NAME
 from mailroom.models.registry import ModelVersion, list_versions, load_version
 from mailroom.models.retention import remove_version, size_bytes
 from mailroom.store.promotions import Promotion, before_current
@@ -214,6 +216,12 @@ class Versions:
         if found:
             raise ModelError(f"{name!r} means any of {', '.join(found)}; name one of them")
         raise ModelError(f"expected a model version, got {name!r}; `mailroom models list` shows them all")
+
+
+def ranked_by(files: Collection[str]) -> str:
+    """What retrieval ranks labels by, from the names of a version's files."""
+    vectors = "label vectors that learned" if PROTOTYPES_NAME in files else "label texts"
+    return f"cosine to {vectors}" + (", and words" if LEXICAL_NAME in files else "")
 
 
 def flat_rows(name: str, value: Any) -> list[tuple[str, str]]:

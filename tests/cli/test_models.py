@@ -8,6 +8,7 @@ import pytest
 
 from mailroom.models.registry import draft_version, load_version, make_manifest, publish_version
 from mailroom.workspace import Workspace
+from mailroom.workspace.versions import ranked_by
 from tests.cli.conftest import Run, write_mailbox
 
 
@@ -139,6 +140,8 @@ def test_show_and_diff_tell_figures_and_files(run: Run, workspace: Path, ids: li
     shown = json.loads(run("-w", workspace, "models", "show", ids[2], "--json").out)
     assert (shown["id"], shown["parent"], shown["metrics"]["note"]) == (ids[2], ids[1], "second")
     assert "recall at 1" in run("-w", workspace, "models", "show", ids[2]).out
+    assert "cosine to label texts" in run("-w", workspace, "models", "show", ids[2]).out
+    assert ranked_by({"prototypes.npz", "lexical.npz"}) == "cosine to label vectors that learned, and words"
     difference = json.loads(run("-w", workspace, "models", "diff", ids[1], ids[2], "--json").out)
     assert difference["fields"]["metrics"][0]["note"] == "first"
     assert difference["files"] == {}
