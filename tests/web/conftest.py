@@ -3,7 +3,7 @@
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,11 +42,14 @@ ROOT = Path(__file__).parents[2]
 Start = Callable[..., "tuple[subprocess.Popen[str], str]"]
 
 
-def add_version(root: Path, note: str) -> str:
-    """A version whose files are there and checked; what answers is a stand-in."""
+def add_version(root: Path, note: str, refused: Sequence[str] = ()) -> str:
+    """A version whose files are there and checked; a stand-in answers. `refused` is the gate's word."""
     with draft_version(root / "models") as draft:
         (draft / "note.txt").write_text(note, encoding="utf-8")
-        manifest = make_manifest({"bi_encoder": "hashing"}, {"bi_encoder": "fp32"}, metrics={"top_1": 0.5})
+        origin = {"refused": list(refused)} if refused else {}
+        manifest = make_manifest(
+            {"bi_encoder": "hashing"}, {"bi_encoder": "fp32"}, metrics={"top_1": 0.5}, trained_from=origin
+        )
         return publish_version(draft, manifest).id
 
 

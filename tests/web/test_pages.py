@@ -14,7 +14,7 @@ from mailroom.web.app import make_app
 from mailroom.web.auth import SESSION_COOKIE, csrf_token
 from mailroom.web.pages import FOLDER, local_path
 from mailroom.workspace.service import Service
-from tests.web.conftest import LOCAL, Tokens, send
+from tests.web.conftest import LOCAL, Tokens, add_version, send
 
 HTML = {"Accept": "text/html"}
 PAGES = ["/", "/review", "/log", "/quality", "/drift", "/taxonomy", "/models", "/models/diff"]
@@ -179,6 +179,21 @@ def test_models_are_promoted_and_rolled_back_on_the_page(
     refused = post(client, "/models", csrf_token=token, action="promote", version="v9999-00000000")
     assert refused.status_code == 409
     assert "expected a model version" in refused.text
+
+
+def test_a_version_that_the_gate_refused_says_why_and_is_not_promoted_on_the_page(
+    client: TestClient, root: Path, service: Service
+) -> None:
+    reason = "top-1 got worse, 90.0% → 70.0% on 200 emails"
+    refused = add_version(root, "worse", [reason])
+    page = client.get("/models").text
+    assert reason in page
+    assert f"mailroom models promote {refused} --force" in page
+    assert f'value="{refused}"' not in page
+    before = service.live.current.version
+    done = post(client, "/models", csrf_token=csrf(client, "/models"), action="promote", version=refused)
+    assert (done.status_code, service.live.current.version) == (409, before)
+    assert reason in done.text
 
 
 @pytest.mark.parametrize("path", ["/review", "/models"])
