@@ -85,8 +85,8 @@ def advice(error: BaseException) -> str | None:
 
     Never more of the server's message than its first line, which holds no values.
     """
-    fields = error.args[0] if error.args else None
-    if not isinstance(fields, dict):
+    fields = _server_word(error)
+    if fields is None:
         gone = isinstance(error, OSError) or type(error).__name__ == "InterfaceError"
         return _UNREACHABLE if gone else None
     if fields.get("n") == "predictions_id_key":
@@ -94,6 +94,20 @@ def advice(error: BaseException) -> str | None:
     code = fields.get("C", "")
     known = next((advice for start, advice in _ADVICE if code.startswith(start)), None)
     return known or f"expected the server to do as asked, got error {code}: {fields.get('M', '')}"
+
+
+def _server_word(error: BaseException) -> dict[str, str] | None:
+    """What the server itself said, as the driver keeps it: fields by their letters; None where it is silent.
+
+    A server that refuses a client hangs up at once, and the driver's own goodbye may then fail in its turn: the
+    refusal stands behind that error.
+    """
+    behind: BaseException | None = error
+    while behind is not None:
+        if behind.args and isinstance(behind.args[0], dict):
+            return behind.args[0]
+        behind = behind.__cause__ or behind.__context__
+    return None
 
 
 def _connect_arguments(url: sa.URL) -> dict[str, Any]:

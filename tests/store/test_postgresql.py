@@ -6,6 +6,7 @@ from ssl import CERT_REQUIRED, SSLContext
 
 import pytest
 import sqlalchemy as sa
+from pg8000.exceptions import DatabaseError, InterfaceError
 
 from benchmarks.postgresql_server import Server
 from mailroom.errors import ConfigError, MailroomError, StoreError
@@ -86,6 +87,15 @@ def test_a_server_that_is_not_there_is_named_without_its_password(tmp_path: Path
 def test_a_database_that_is_not_there_is_named(postgresql: Server) -> None:
     with pytest.raises(StoreError, match="no such database; make one with `createdb`"):
         open_database(postgresql.url("nowhere"))
+
+
+def test_a_refusal_is_named_where_the_drivers_goodbye_fails_after_it() -> None:
+    broken = BrokenPipeError(32, "Broken pipe")
+    broken.__context__ = DatabaseError({"S": "FATAL", "C": "3D000", "M": "no database"})
+    goodbye = InterfaceError("network error")
+    goodbye.__cause__ = broken
+    assert "no such database" in str(postgresql_store.advice(goodbye))
+    assert "does not answer" in str(postgresql_store.advice(InterfaceError("network error")))
 
 
 def test_a_user_without_rights_is_told_so(postgresql: Server, url: str) -> None:
