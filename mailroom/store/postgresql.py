@@ -99,8 +99,8 @@ def advice(error: BaseException) -> str | None:
 def _server_word(error: BaseException) -> dict[str, str] | None:
     """What the server itself said, as the driver keeps it: fields by their letters; None where it is silent.
 
-    A server that refuses a client hangs up at once, and the driver's own goodbye may then fail in its turn: the
-    refusal stands behind that error.
+    A server that refuses a client hangs up at once, and the driver's own goodbye may then fail in its turn:
+    the refusal stands behind that error.
     """
     behind: BaseException | None = error
     while behind is not None:
