@@ -300,7 +300,7 @@ def test_time_to_load_does_not_grow_with_the_square_of_the_labels(tmp_path: Path
     taxonomy = load(tmp_path, content)
     assert len(taxonomy.assignable) == 5000
     # Half a second; minutes where every label is compared with every other.
-    assert time.process_time() - started < 20.0
+    assert time.process_time() - started < 5.0
 
 
 def test_labelled_mail_is_told_from_a_label_tree(tmp_path: Path) -> None:

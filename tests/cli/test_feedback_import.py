@@ -395,5 +395,5 @@ def test_time_to_import_does_not_grow_with_the_square_of_the_rows(
     ]
     started = process_time()
     result = run("-w", workspace, "feedback", "import", write(tmp_path / "h.jsonl", rows))
-    assert process_time() - started < 120
+    assert process_time() - started < 30
     assert "10,000 rows: 10,000 added" in result.err

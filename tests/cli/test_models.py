@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,14 @@ def test_a_rollback_restores_the_former_answers_byte_for_byte(
     assert {record["model"] for record in answers(run, workspace, mailbox)} == {ids[1]}
     run("-w", workspace, "models", "rollback", "--yes")
     assert answers(run, workspace, mailbox) == before
+
+
+def test_the_change_itself_takes_less_than_a_second(workspace: Path, ids: list[str]) -> None:
+    with Workspace.open(workspace) as opened:
+        promotions = opened.promotions
+        started = time.perf_counter()
+        promotions.promote(ids[1], "ann", "a test")
+        assert time.perf_counter() - started < 1
 
 
 def test_nothing_changes_without_a_yes(run: Run, workspace: Path, ids: list[str]) -> None:
