@@ -160,8 +160,7 @@ def _engine(url: sa.URL, read_only: bool) -> Engine:
 
     @sa.event.listens_for(engine, "begin")
     def open_transaction(connection: Connection) -> None:
-        for statement in begin(connection.get_execution_options().get(_WRITES, False)):
-            connection.exec_driver_sql(statement)
+        connection.exec_driver_sql(begin(connection.get_execution_options().get(_WRITES, False)))
 
     return engine
 

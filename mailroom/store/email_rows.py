@@ -1,6 +1,7 @@
 """Emails → their rows, stored once each: predictions and feedback refer to them by key."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy.engine import Connection
@@ -14,10 +15,18 @@ from mailroom.store.rows import insert_missing, select_in
 from mailroom.store.schema import MAX_SENDER_CHARS, MAX_SUBJECT_CHARS, emails
 
 
+@dataclass(frozen=True, slots=True)
+class StoredEmails:
+    """The keys of emails by `id_digest`, and which of them were surely not there before."""
+
+    keys: dict[bytes, int]
+    new: frozenset[int]
+
+
 def store_emails(
     connection: Connection, found: Iterable[tuple[Email, str]], settings: StoreSettings
-) -> dict[bytes, int]:
-    """Store the emails that are new, with where they were found; returns all their keys by `id_digest`.
+) -> StoredEmails:
+    """Store the emails that are new, with where they were found; returns all their keys.
 
     StoreError where an id stands for other content already: give the second email a `distinct_id`.
     """
@@ -25,11 +34,14 @@ def store_emails(
     for email, origin in found:
         row = _email_row(email, origin, settings)
         _check_same_content(rows.setdefault(row["id_digest"], row)["content_sha256"], row)
-    insert_missing(connection, emails, list(rows.values()), "id_digest")
-    known = select_in(connection, emails.c.id_digest, list(rows), emails.c.key, emails.c.content_sha256)
+    new = {
+        row.id_digest: row.key for row in insert_missing(connection, emails, [*rows.values()], "id_digest")
+    }
+    others = [digest for digest in rows if digest not in new]
+    known = select_in(connection, emails.c.id_digest, others, emails.c.key, emails.c.content_sha256)
     for row in known:
         _check_same_content(row.content_sha256, rows[row.id_digest])
-    return {row.id_digest: row.key for row in known}
+    return StoredEmails(new | {row.id_digest: row.key for row in known}, frozenset(new.values()))
 
 
 def distinct_id(email: Email) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql.pg8000 import PGDialect_pg8000
 from sqlalchemy.engine import Engine
 
 from mailroom.config import database_password
@@ -20,6 +21,8 @@ LOCK_TIMEOUT_MS = 30_000
 
 # What is named postgresql:// in a URL is reached by this driver, which is pure Python.
 _DRIVER = "pg8000"
+# How SQLAlchemy is told of that driver with transactions of our own (`_Dialect`).
+_DIALECT = "mailroom_pg8000"
 # "mailroom" in ASCII: locks of other programs in the same database have other numbers.
 _WRITE_LOCK = 0x6D61696C726F6F6D
 # A host that vanishes amid its transaction must not keep the others waiting for good.
@@ -54,7 +57,7 @@ def make_engine(url: sa.URL) -> Engine:
             f"store.url: expected postgresql://…, got {url.drivername}://…; the driver is {_DRIVER}"
         )
     arguments = _connect_arguments(url)
-    plain = url.set(drivername=f"postgresql+{_DRIVER}", query={})
+    plain = url.set(drivername=f"postgresql+{_DIALECT}", query={})
     try:
         engine = sa.create_engine(plain, hide_parameters=True, connect_args=arguments, client_encoding="utf8")
     except ImportError as exc:
@@ -69,15 +72,32 @@ def make_engine(url: sa.URL) -> Engine:
     return engine
 
 
-def begin(writes: bool) -> tuple[str, ...]:
-    """The statements that follow upon the driver's own BEGIN."""
+def begin(writes: bool) -> str:
+    """What opens a transaction, sent to the server in one go."""
     if not writes:
-        return ("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",)
+        return "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
     # Read committed: what the transaction before has written is seen once its lock is had.
     return (
-        f"SET LOCAL idle_in_transaction_session_timeout = {_MOST_IDLE_MS}",
-        f"SELECT pg_advisory_xact_lock({_WRITE_LOCK})",
+        "BEGIN ISOLATION LEVEL READ COMMITTED; "
+        f"SET LOCAL idle_in_transaction_session_timeout = {_MOST_IDLE_MS}; "
+        f"SELECT pg_advisory_xact_lock({_WRITE_LOCK})"
     )
+
+
+class _Dialect(PGDialect_pg8000):
+    """Leaves the opening of transactions to `begin`, and ends them in one round trip.
+
+    The driver asks the server once for its own BEGIN, and three times for a COMMIT, since it prepares it.
+    """
+
+    driver = _DRIVER
+    supports_statement_cache = True
+
+    def do_commit(self, dbapi_connection: Any) -> None:
+        dbapi_connection.cursor().execute("COMMIT")
+
+
+sa.dialects.registry.register(f"postgresql.{_DIALECT}", __name__, _Dialect.__name__)
 
 
 def advice(error: BaseException) -> str | None:
@@ -150,24 +170,20 @@ def _tls(mode: str, root_certificate: str | None) -> "SSLContext | bool | None":
 
 
 def _configure(connection: Any, _record: Any) -> None:
+    connection.autocommit = True
     cursor = connection.cursor()
     cursor.execute(f"SET lock_timeout = {LOCK_TIMEOUT_MS}")
-    cursor.execute("SET default_transaction_isolation = 'read committed'")
     # A prediction is shown once it is committed, and then it must be on disk, whatever the server's default.
     cursor.execute(
         "SELECT set_config('synchronous_commit', 'on', false) "
         "WHERE current_setting('synchronous_commit') = 'off'"
     )
-    connection.commit()
     cursor.close()
 
 
 def _check(connection: Any, _record: Any, _proxy: Any) -> None:
     """Have connections that died since their last use replaced; the driver's errors are of several kinds."""
-    connection.autocommit = True
     try:
         connection.cursor().execute(";")
     except Exception as exc:
         raise sa.exc.InvalidatePoolError("the connection has died") from exc
-    finally:
-        connection.autocommit = False

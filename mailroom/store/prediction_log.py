@@ -16,7 +16,7 @@ from mailroom.errors import StoreError
 from mailroom.records import Email, Prediction
 from mailroom.store import packing
 from mailroom.store.database import Database
-from mailroom.store.email_rows import distinct_id, store_emails
+from mailroom.store.email_rows import StoredEmails, distinct_id, store_emails
 from mailroom.store.label_sets import LabelSet, LabelSets
 from mailroom.store.log_query import (
     LogFilter,
@@ -75,8 +75,8 @@ class PredictionLog:
         if not entries:
             return
         with self._database.write() as connection:
-            name_keys, email_keys = self._keys(connection, entries)
-            self._insert(connection, entries, name_keys, email_keys)
+            name_keys, stored = self._keys(connection, entries)
+            self._insert(connection, entries, name_keys, stored.keys)
         self._names.remember(name_keys)
 
     def append_once(self, entries: Sequence[LogEntry]) -> list[Prediction]:
@@ -87,15 +87,13 @@ class PredictionLog:
         if not entries:
             return []
         with self._database.write() as connection:
-            name_keys, email_keys = self._keys(connection, entries)
-            # In PostgreSQL another transaction may be answering the same ones; the second waits, then looks.
-            held = sa.select(emails.c.key).where(emails.c.key.in_(sorted(email_keys.values())))
-            connection.execute(held.order_by(emails.c.key).with_for_update()).all()
-            answers = self._newest(connection, sorted(email_keys.values()))
-            fresh = [entry for entry in entries if _is_first(entry, email_keys, answers)]
-            self._insert(connection, fresh, name_keys, email_keys)
+            name_keys, stored = self._keys(connection, entries)
+            # Nobody else writes meanwhile: the transaction holds the only write lock.
+            answers = self._newest(connection, sorted(set(stored.keys.values()) - stored.new))
+            fresh = [entry for entry in entries if _is_first(entry, stored.keys, answers)]
+            self._insert(connection, fresh, name_keys, stored.keys)
         self._names.remember(name_keys)
-        return [answers[email_keys[id_digest(entry.email.id)]] for entry in entries]
+        return [answers[stored.keys[id_digest(entry.email.id)]] for entry in entries]
 
     def known(self, email_ids: Sequence[str]) -> dict[str, KnownEmail]:
         """What is known of those emails that the store has, by id."""
@@ -147,7 +145,7 @@ class PredictionLog:
 
     def _keys(
         self, connection: Connection, entries: Sequence[LogEntry]
-    ) -> tuple[dict[str, int], dict[bytes, int]]:
+    ) -> tuple[dict[str, int], StoredEmails]:
         name_keys = self._names.intern(connection, _names_of(entries))
         found = [(entry.email, entry.origin) for entry in entries]
         return name_keys, store_emails(connection, found, self._settings)
@@ -165,6 +163,8 @@ class PredictionLog:
 
     def _newest(self, connection: Connection, email_keys: Sequence[int]) -> dict[int, Prediction]:
         """The newest prediction of those of the emails that have one, by the email's key."""
+        if not email_keys:
+            return {}
         p = predictions.c
         newest = sa.select(sa.func.max(p.key)).where(p.email_key.in_(email_keys)).group_by(p.email_key)
         rows = connection.execute(select_predictions(p.email_key).where(p.key.in_(newest))).all()

@@ -19,11 +19,21 @@ ROWS_AT_ONCE = 200
 
 def insert_missing(
     connection: Connection, table: sa.Table, rows: list[dict[str, Any]], unique_column: str
-) -> None:
-    """Insert the rows whose unique column is new; another process may be doing the same."""
+) -> list[Any]:
+    """Insert the rows whose unique column is new; returns those with their `key`, the column beside it.
+
+    The list is empty where the database does not tell: SQLite does from 3.35 on.
+    """
+    if not rows:
+        return []
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    if rows:
-        connection.execute(insert(table).on_conflict_do_nothing(index_elements=[unique_column]), rows)
+    statement = insert(table).on_conflict_do_nothing(index_elements=[unique_column])
+    if not connection.dialect.insert_returning:
+        connection.execute(statement, rows)
+        return []
+    # Asked for its rows, SQLAlchemy sends one statement for many; else the driver asks once a row.
+    told = statement.returning(table.c.key, table.c[unique_column])
+    return list(connection.execute(told, rows).all())
 
 
 def select_in(

@@ -44,10 +44,10 @@ def make_engine(url: sa.URL, read_only: bool) -> Engine:
     return engine
 
 
-def begin(writes: bool) -> tuple[str, ...]:
-    """The statements that open a transaction."""
+def begin(writes: bool) -> str:
+    """What opens a transaction."""
     # A transaction that starts by reading and then writes can fail at once, without waiting for its turn.
-    return ("BEGIN IMMEDIATE" if writes else "BEGIN",)
+    return "BEGIN IMMEDIATE" if writes else "BEGIN"
 
 
 def advice(error: BaseException) -> str | None:

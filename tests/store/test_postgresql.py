@@ -3,9 +3,11 @@
 import threading
 from pathlib import Path
 from ssl import CERT_REQUIRED, SSLContext
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from pg8000.core import CoreConnection
 from pg8000.exceptions import DatabaseError, InterfaceError
 
 from benchmarks.postgresql_server import Server
@@ -169,15 +171,36 @@ def test_the_lock_ends_with_a_process_that_idles_in_its_transaction(
     assert PromotionLog(database).current() == "v1"
 
 
-def test_many_rows_take_few_round_trips(database: Database) -> None:
+@pytest.fixture
+def round_trips(database: Database, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every answer of the server that the driver waits for from now on, by the statement."""
+    waited: list[str] = []
+    wait = CoreConnection.handle_messages
+
+    def count(connection: CoreConnection, context: Any) -> None:
+        waited.append(str(context.statement))
+        wait(connection, context)
+
+    monkeypatch.setattr(CoreConnection, "handle_messages", count)
+    return waited
+
+
+def test_many_rows_take_few_round_trips(database: Database, round_trips: list[str]) -> None:
     log = PredictionLog(database)
     log.register_taxonomy(TAXONOMY, LABELS)
-    statements: list[str] = []
+    log.append_once([make_entry(1000)])  # from here on the names and the labels are known
+    for count in (1, 200):
+        del round_trips[:]
+        log.append_once([make_entry(1000 * count + number) for number in range(1, count + 1)])
+        # A look at the connection, BEGIN with the lock, emails, predictions (the driver waits three times
+        # for each statement with values), COMMIT.
+        assert len(round_trips) == 9, round_trips
+    assert log.count() == 202
 
-    @sa.event.listens_for(database.engine, "before_cursor_execute")
-    def note(*arguments: object) -> None:
-        statements.append(str(arguments[2]))
 
-    log.append([make_entry(number) for number in range(200)])
-    assert log.count() == 200
-    assert len(statements) < 20
+def test_a_lookup_takes_few_round_trips(database: Database, round_trips: list[str]) -> None:
+    log = PredictionLog(database)
+    assert log.known(["<1@example.org>"]) == {}
+    del round_trips[:]
+    assert log.known(["<1@example.org>"]) == {}
+    assert len(round_trips) == 6, round_trips
