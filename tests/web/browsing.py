@@ -1,18 +1,17 @@
 """A real browser on a running service: fixtures for tests, which skip where there is no Chromium."""
 
-import shutil
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from benchmarks.browser import CHROMIUM, listen_to, open_page
 from mailroom.web.listening import listen
 from mailroom.web.server import make_server
 from mailroom.workspace.service import Service
 
-sync_api = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytest.importorskip("playwright.sync_api")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium on the PATH")
 
 
@@ -36,17 +35,9 @@ def said() -> list[str]:
 
 @pytest.fixture
 def page(address: str, said: list[str]) -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(base_url=address)
-        page.on("console", lambda message: said.append(message.text) if message.type != "log" else None)
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on(
-            "request",
-            lambda request: said.append(request.url) if not request.url.startswith(address) else None,
-        )
+    with open_page(address) as page:
+        listen_to(page, address, said)
         yield page
-        browser.close()
 
 
 def fill(service: Service, count: int) -> None:

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from benchmarks.browser import open_page
 from mailroom.models.registry import list_versions
 from mailroom.workspace.service import Service
-from tests.web.browsing import CHROMIUM, address, fill, needs_chromium, page, said, sync_api
+from tests.web.browsing import address, fill, needs_chromium, page, said
 from tests.web.conftest import Tokens
 
 __all__ = ["address", "page", "said"]
@@ -88,11 +89,8 @@ def test_no_page_is_wider_than_the_screen(page: Any, said: list[str], service: S
 
 def test_pages_read_without_javascript(address: str, service: Service) -> None:
     fill(service, 3)
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_context(java_script_enabled=False).new_page()
-        page.goto(f"{address}/review")
+    with open_page(address, java_script_enabled=False) as page:
+        page.goto("/review")
         page.get_by_role("button", name="Confirm").click()
         assert page.locator("dd").first.inner_text() == "1"
-        browser.close()
     assert service.workspace.feedback.count() == 1
