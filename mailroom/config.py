@@ -101,6 +101,11 @@ class StoreSettings:
     commit_every_ms: int = setting(500, "Longest wait of a prediction for its commit, in milliseconds.", 0)
     keep_text: bool = setting(True, "Keep the text that the models read, which learning needs.")
     max_text_chars: int = setting(4000, "Characters of an email's text that the log keeps.", 0)
+    max_aside_chars: int = setting(
+        1000,
+        "Characters that the log keeps of quoted replies, signatures and the like, to show them dimmed.",
+        0,
+    )
 
 
 @dataclass(frozen=True, slots=True)

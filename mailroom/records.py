@@ -46,6 +46,18 @@ class Email:
 
 
 @dataclass(frozen=True, slots=True)
+class Aside:
+    """A piece of an email that people see and the models do not, such as a quoted reply or a signature.
+
+    It stood after so many lines with words of the email's body.
+    """
+
+    after_lines: int
+    reason: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """One label that retrieval proposed, with what each stage thought of it."""
 

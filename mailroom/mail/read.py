@@ -17,9 +17,9 @@ from mailroom.mail.clean import clean_sections, kept_text
 from mailroom.mail.headers import clean_id, date_header, message_ids, text_header
 from mailroom.mail.parse import Parsed, parse_message
 from mailroom.mail.plain import normalise, plain_to_lines
-from mailroom.mail.segments import Line, Section, Segment, group
+from mailroom.mail.segments import Line, Section, Segment, asides, group
 from mailroom.mail.sources import Message
-from mailroom.records import Email
+from mailroom.records import Aside, Email
 
 _SUBJECT_CHARS = 1000
 _END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
@@ -36,6 +36,11 @@ class ReadEmail:
     warnings: tuple[str, ...]
     segments: tuple[Segment, ...]
     record: Mapping[str, Any]
+
+    @property
+    def asides(self) -> tuple[Aside, ...]:
+        """What people see of the email and the models do not."""
+        return asides(self.segments)
 
 
 def read_email(message: Message, limits: MailSettings) -> ReadEmail:

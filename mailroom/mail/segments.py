@@ -1,7 +1,10 @@
 """The pieces of a message: lines while it is read, segments (kept or taken out, and why) when it is done."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
+
+from mailroom.records import Aside
 
 
 class Line(NamedTuple):
@@ -44,6 +47,21 @@ ENCODED = "encoded data"
 HIDDEN = "hidden text"
 RETURNED = "returned message"
 BEYOND_LIMIT = "beyond the limit"
+
+# What a mail program shows; the rest is of no use to a person either, or nobody was meant to see it.
+_SEEN = {QUOTED, REPLY_HEADER, SIGNATURE, DISCLAIMER, FORWARD_HEADER, BOILERPLATE, RETURNED}
+
+
+def asides(segments: Iterable[Segment]) -> tuple[Aside, ...]:
+    """What was taken out of an email that people see all the same, with its place in the kept text."""
+    found: list[Aside] = []
+    kept = 0
+    for segment in segments:
+        if segment.kept:
+            kept += sum(1 for line in segment.text.split("\n") if line.strip())
+        elif segment.reason in _SEEN and segment.text.strip():
+            found.append(Aside(kept, segment.reason, segment.text.strip("\n")))
+    return tuple(found)
 
 
 def group(lines: list[Line]) -> tuple[Segment, ...]:

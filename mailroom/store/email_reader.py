@@ -7,15 +7,19 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from mailroom.records import Aside
 from mailroom.store.database import Database
-from mailroom.store.packing import id_digest, unpack_text
+from mailroom.store.packing import id_digest, unpack_asides, unpack_text
 from mailroom.store.rows import CHUNK, ROWS_AT_ONCE
 from mailroom.store.schema import emails
 
 
 @dataclass(frozen=True, slots=True)
 class StoredEmail:
-    """An email as the store keeps it; `text` is None where texts are not kept."""
+    """An email as the store keeps it; `text` is None where texts are not kept.
+
+    `asides` are what people see of it and the models do not.
+    """
 
     id: str
     subject: str
@@ -24,6 +28,7 @@ class StoredEmail:
     origin: str
     content_sha256: str
     text: str | None
+    asides: tuple[Aside, ...] = ()
 
 
 class EmailReader:
@@ -74,4 +79,5 @@ def _stored(row: Any) -> StoredEmail:
         origin=row.origin,
         content_sha256=row.content_sha256.hex(),
         text=None if row.text is None else unpack_text(row.text),
+        asides=unpack_asides(row.asides),
     )

@@ -1,6 +1,6 @@
 """Emails → their rows, stored once each: predictions and feedback refer to them by key."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,7 @@ from sqlalchemy.engine import Connection
 
 from mailroom.config import StoreSettings
 from mailroom.errors import StoreError
-from mailroom.records import Email
+from mailroom.records import Aside, Email
 from mailroom.store import packing
 from mailroom.store.packing import id_digest, storable
 from mailroom.store.rows import insert_missing, select_in
@@ -24,15 +24,15 @@ class StoredEmails:
 
 
 def store_emails(
-    connection: Connection, found: Iterable[tuple[Email, str]], settings: StoreSettings
+    connection: Connection, found: Iterable[tuple[Email, str, Sequence[Aside]]], settings: StoreSettings
 ) -> StoredEmails:
-    """Store the emails that are new, with where they were found; returns all their keys.
+    """Store the emails that are new, with where they were found and what they say aside; returns all keys.
 
     StoreError where an id stands for other content already: give the second email a `distinct_id`.
     """
     rows: dict[bytes, dict[str, Any]] = {}
-    for email, origin in found:
-        row = _email_row(email, origin, settings)
+    for email, origin, asides in found:
+        row = _email_row(email, origin, asides, settings)
         _check_same_content(rows.setdefault(row["id_digest"], row)["content_sha256"], row)
     new = {
         row.id_digest: row.key for row in insert_missing(connection, emails, [*rows.values()], "id_digest")
@@ -49,7 +49,7 @@ def distinct_id(email: Email) -> str:
     return f"{email.id}#{email.content_sha256[:16]}"
 
 
-def _email_row(email: Email, origin: str, settings: StoreSettings) -> dict[str, Any]:
+def _email_row(email: Email, origin: str, asides: Sequence[Aside], settings: StoreSettings) -> dict[str, Any]:
     text = email.text[: settings.max_text_chars] if settings.keep_text else None
     return {
         "id": storable(email.id),
@@ -61,6 +61,7 @@ def _email_row(email: Email, origin: str, settings: StoreSettings) -> dict[str, 
         "origin": storable(origin),
         "text": None if text is None else packing.pack_text(text),
         "thread_digest": _thread_digest(email),
+        "asides": packing.pack_asides(asides, settings.max_aside_chars) if settings.keep_text else None,
     }
 
 

@@ -83,7 +83,8 @@ class FeedbackLog:
             return []
         with self._database.write() as connection:
             name_keys = self._names.intern(connection, _names_of(words))
-            store_emails(connection, new_emails, self._settings)
+            found = [(email, origin, ()) for email, origin in new_emails]
+            store_emails(connection, found, self._settings)
             email_keys = _email_keys(connection, words)
             prediction_keys = _prediction_keys(connection, words)
             fresh = _without_repeats(connection, words, email_keys)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mailroom.errors import StoreError
-from mailroom.records import REVIEW_REASONS, Candidate, ReviewReason
+from mailroom.records import REVIEW_REASONS, Aside, Candidate, ReviewReason
 from mailroom.store.dictionary import MAIL_WORDS
 from mailroom.store.schema import ID_DIGEST_BYTES
 
@@ -113,6 +113,23 @@ def pack_text(text: str) -> bytes:
     """The text in UTF-8, compressed with the dictionary of mail's words."""
     packer = zlib.compressobj(_ZLIB_LEVEL, zdict=MAIL_WORDS)
     return packer.compress(text.encode("utf-8", "replace")) + packer.flush()
+
+
+def pack_asides(asides: Iterable[Aside], max_chars: int) -> bytes | None:
+    """The asides up to so many characters in all, compressed as texts are; None where there are none."""
+    rows: list[tuple[int, str, str]] = []
+    for aside in asides:
+        if max_chars <= 0:
+            break
+        text = aside.text if len(aside.text) <= max_chars else f"{aside.text[:max_chars].rstrip()} …"
+        rows.append((aside.after_lines, aside.reason, text))
+        max_chars -= len(aside.text)
+    return pack_text(json.dumps(rows, ensure_ascii=False)) if rows else None
+
+
+def unpack_asides(packed: bytes | None) -> tuple[Aside, ...]:
+    """The asides as they were packed; StoreError where the bytes are damaged."""
+    return () if packed is None else tuple(Aside(*row) for row in json.loads(unpack_text(packed)))
 
 
 def unpack_text(packed: bytes) -> str:

@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 
 from mailroom.config import StoreSettings
 from mailroom.errors import StoreError
-from mailroom.records import Email, Prediction
+from mailroom.records import Aside, Email, Prediction
 from mailroom.store import packing
 from mailroom.store.database import Database
 from mailroom.store.email_rows import StoredEmails, distinct_id, store_emails
@@ -35,11 +35,15 @@ __all__ = ["KnownEmail", "LogEntry", "PredictionLog", "distinct_id"]
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """A prediction, the email it is about, and where that email was found (a path, a mailbox)."""
+    """A prediction, the email it is about, and where that email was found (a path, a mailbox).
+
+    `asides` are what people see of the email and the models do not.
+    """
 
     prediction: Prediction
     email: Email
     origin: str
+    asides: tuple[Aside, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +151,7 @@ class PredictionLog:
         self, connection: Connection, entries: Sequence[LogEntry]
     ) -> tuple[dict[str, int], StoredEmails]:
         name_keys = self._names.intern(connection, _names_of(entries))
-        found = [(entry.email, entry.origin) for entry in entries]
+        found = [(entry.email, entry.origin, entry.asides) for entry in entries]
         return name_keys, store_emails(connection, found, self._settings)
 
     def _insert(

@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeDecorator
 
 # The newest migration; a database that names it needs no Alembic to be opened.
-SCHEMA_REVISION = "0004"
+SCHEMA_REVISION = "0005"
 
 MAX_SUBJECT_CHARS = 200
 MAX_SENDER_CHARS = 200
@@ -94,6 +94,8 @@ emails = Table(
     Column("text", LargeBinary),
     # Null where the email is the first of its thread, as most are: its own id names the thread then.
     Column("thread_digest", LargeBinary(ID_DIGEST_BYTES)),
+    # Null where nothing was taken out that people see, and in rows from before it was kept.
+    Column("asides", LargeBinary),
 )
 
 predictions = Table(

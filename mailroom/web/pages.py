@@ -25,6 +25,7 @@ from mailroom.web.auth import (
     set_session,
 )
 from mailroom.web.problems import Problem
+from mailroom.web.reading import body_of, pieces
 from mailroom.web.site import Site
 
 FOLDER = Path(__file__).parent
@@ -62,7 +63,8 @@ class Pages:
             "day": _day,
             "number": _number,
             "wrapped": _wrapped,
-            "below": _below,
+            "below": body_of,
+            "pieces": pieces,
         }
         self._templates.globals["csrf_field"] = CSRF_FIELD
 
@@ -139,11 +141,6 @@ def local_path(text: str) -> str:
 
 def _wrapped(text: str, width: int) -> list[str]:
     return textwrap.wrap(text, width, break_on_hyphens=False)
-
-
-def _below(text: str | None, subject: str) -> str:
-    """The text that the models read without the subject, which stands above it already."""
-    return (text or "").removeprefix(subject).lstrip("\n")
 
 
 def _percent(share: float) -> str:

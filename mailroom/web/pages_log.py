@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from mailroom.errors import DataError
+from mailroom.store.email_reader import EmailReader
 from mailroom.store.log_query import LogFilter
 from mailroom.store.snapshots import Snapshots
 from mailroom.taxonomy import PATH_SEPARATOR
@@ -76,7 +77,7 @@ def _story(pages: Pages, request: Request, caller: Caller, prediction_id: str) -
         row=row,
         prediction=prediction,
         others=[other.prediction for other in rows if other.prediction.id != prediction.id],
-        text=workspace.log.text_of(prediction.email_id),
+        email=EmailReader(workspace.database).get(prediction.email_id),
         words=[(word, snapshots.uses_of(word.id)) for word in words],
         paths={
             name: label.path

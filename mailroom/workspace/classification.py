@@ -112,7 +112,12 @@ class ClassificationRun:
 
     def _commit(self, batch: list[Outcome]) -> list[Outcome]:
         entries = [
-            LogEntry(outcome.prediction, outcome.email, outcome.message.origin)
+            LogEntry(
+                outcome.prediction,
+                outcome.email,
+                outcome.message.origin,
+                outcome.read.asides if outcome.read is not None else (),
+            )
             for outcome in batch
             if outcome.prediction is not None and outcome.email is not None
         ]

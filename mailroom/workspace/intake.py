@@ -17,7 +17,7 @@ from mailroom.config import Settings
 from mailroom.errors import BusyError, DeadlineError, MailroomError, StoreError
 from mailroom.mail.read import read_email
 from mailroom.mail.sources import Message
-from mailroom.records import Email, Prediction
+from mailroom.records import Aside, Email, Prediction
 from mailroom.store.prediction_log import LogEntry, PredictionLog, distinct_id
 from mailroom.workspace.live_model import LiveModel
 
@@ -60,6 +60,7 @@ class _Job:
     decided_at: float = 0.0
     email: Email | None = None
     warnings: tuple[str, ...] = ()
+    asides: tuple[Aside, ...] = ()
     # Jobs that brought the same email while this one was under way; they get its answer.
     same: "list[_Job]" = field(default_factory=list)
 
@@ -154,7 +155,7 @@ class Intake:
         if time.monotonic() >= job.deadline:
             raise DeadlineError("the email waited longer than its deadline; send it again later")
         read = read_email(job.message, self._settings.mail)
-        job.warnings = read.warnings
+        job.warnings, job.asides = read.warnings, read.asides
         if not self._claim(job, read.email) or job.email is None:
             return
         prediction = self._live.current.classifier.classify(job.email)
@@ -210,7 +211,7 @@ class Intake:
 
     def _commit(self, batch: list[tuple[_Job, Prediction]]) -> None:
         entries = [
-            LogEntry(prediction, job.email, job.message.origin)
+            LogEntry(prediction, job.email, job.message.origin, job.asides)
             for job, prediction in batch
             if job.email is not None
         ]

@@ -200,3 +200,23 @@ def test_a_disclaimer_of_one_sentence_goes_and_a_request_about_one_stays() -> No
     assert "addressee" not in body("This e-mail is confidential and intended only for the addressee.")
     request = "I got a confidential e-mail that was intended only for Anna, what shall I do?"
     assert request in body(request)
+
+
+def test_what_people_see_besides_is_known_with_its_place(read: Read) -> None:
+    quote = "On Mon, 1 Jan 2024, Ben wrote:\n> It was sent."
+    text = f"Where is it?\n\n{quote}\n\nIt is not here.\n\n-- \nAnn Lee\nSales"
+    found = read(f"From: Ann Lee <ann@example.com>\n\n{text}".encode())
+    assert found.email.body == "Where is it?\n\nIt is not here."
+    assert [(aside.after_lines, aside.reason) for aside in found.asides] == [
+        (1, "reply header"),
+        (1, "quoted reply"),
+        (2, "signature"),
+    ]
+    assert found.asides[1].text == "> It was sent."
+
+
+def test_what_nobody_sees_is_no_aside(read: Read) -> None:
+    hidden = "<p>Where is it?</p><p style='display:none'>unseen words here</p>"
+    found = read(f"Content-Type: text/html\n\n{hidden}".encode())
+    assert found.email.body == "Where is it?"
+    assert found.asides == ()

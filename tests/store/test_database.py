@@ -88,6 +88,7 @@ def test_log_of_the_first_schema_is_brought_up_to_date_with_all_it_holds(path: P
     ):
         connection.execute(f"DROP TABLE {table}")
     connection.execute("ALTER TABLE emails DROP COLUMN thread_digest")
+    connection.execute("ALTER TABLE emails DROP COLUMN asides")
     connection.execute("ALTER TABLE predictions DROP COLUMN review_reasons")
     connection.execute("UPDATE alembic_version SET version_num = '0001'")
     connection.commit()

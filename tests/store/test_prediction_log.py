@@ -10,8 +10,9 @@ import pytest
 
 from mailroom.config import StoreSettings
 from mailroom.errors import StoreError
-from mailroom.records import REVIEW_REASONS, Email, Prediction, ReviewReason
+from mailroom.records import REVIEW_REASONS, Aside, Email, Prediction, ReviewReason
 from mailroom.store.database import Database, open_database
+from mailroom.store.email_reader import EmailReader
 from mailroom.store.log_query import LogFilter
 from mailroom.store.prediction_log import KnownEmail, LogEntry, PredictionLog, distinct_id
 from tests.store.conftest import LABELS, NOON, TAXONOMY, make_entry
@@ -233,6 +234,19 @@ def test_text_is_kept_only_as_settings_say(database: Database) -> None:
     PredictionLog(database, StoreSettings(keep_text=False)).append([make_entry(2)])
     assert short.text_of("<1@example.org>") == "A subject\nA "
     assert short.text_of("<2@example.org>") is None
+
+
+def test_what_people_see_besides_is_kept_only_as_settings_say(database: Database) -> None:
+    asides = (Aside(1, "quoted reply", "> Dear \ud800 Ann"), Aside(2, "signature", "Ann Lee, Sales"))
+    log = PredictionLog(database, StoreSettings(max_aside_chars=20))
+    log.register_taxonomy(TAXONOMY, LABELS)
+    log.append([dataclasses.replace(make_entry(1), asides=asides), make_entry(2)])
+    for number, settings in ((3, StoreSettings(max_aside_chars=0)), (4, StoreSettings(keep_text=False))):
+        silent = PredictionLog(database, settings)
+        silent.append([dataclasses.replace(make_entry(number), asides=asides)])
+    kept = EmailReader(database).by_id([f"<{number}@example.org>" for number in range(1, 5)])
+    cut = (Aside(1, "quoted reply", "> Dear ? Ann"), Aside(2, "signature", "Ann Lee, …"))
+    assert [kept[f"<{number}@example.org>"].asides for number in range(1, 5)] == [cut, (), (), ()]
 
 
 def test_broken_mail_can_be_stored_and_found_again(log: PredictionLog) -> None:

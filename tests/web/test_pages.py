@@ -96,6 +96,17 @@ def test_the_desk_takes_a_confirmation_a_correction_and_a_skip(client: TestClien
     assert re.search(r"skipped</dt><dd>1</dd>", page)
 
 
+def test_what_the_models_did_not_read_stands_dimmed_on_the_desk_and_in_the_story(client: TestClient) -> None:
+    text = "qqq zzz\n\n-- \nAnn <b>Lee</b>\nSales"
+    raw = f"Message-ID: <a@example.org>\nSubject: xxx\nFrom: ann@example.org\n\n{text}"
+    answer = client.post("/v1/classify", content=raw, headers={"Content-Type": "message/rfc822"}).json()
+    for path in ("/review", f"/log/{answer['id']}"):
+        page = client.get(path, headers=HTML).text
+        assert '<div class="aside"><small>signature, not read by the models</small>' in page, path
+        assert "Ann &lt;b&gt;Lee&lt;/b&gt;" in page
+        assert "Ann <b>" not in page
+
+
 def test_undo_brings_the_last_email_back_and_the_next_word_supersedes(
     client: TestClient, service: Service
 ) -> None:
