@@ -1,12 +1,15 @@
 """What a cold-start cross-encoder changes on sets that it has not seen: top-1, Recall@5, calibration error.
 
     python benchmarks/cold_start.py WEIGHTS SET [SET …] [--part train] [--limit 1000] [--described] [--json]
-    python benchmarks/cold_start.py --runs DIR [--part train] [--limit 1000] [--described] [--json]
+    python benchmarks/cold_start.py --runs DIR [--part train] [--limit 1000] [--described] [--late 0.3]
+                                    [--json]
 
 The first form judges one folder of weights; point it at weights that have not seen the SETs. The second
 judges all that `python -m mailroom.train.cold_start --out DIR/NAME` built into folders of DIR, each on the
 sets that it was not trained on, and says whether the bar is passed. `--shares` lists shares of the
-bi-encoder's cosine; the stored one comes first. Choose on training parts; read test parts once, at the end.
+bi-encoder's cosine; the stored one comes first. `--late 0.3` also ranks with late interaction between the
+untrained encoder's tokens, which counts so much beside its cosine. Choose on training parts; read test parts
+once, at the end.
 """
 
 import argparse
@@ -21,7 +24,9 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
+from numpy.typing import NDArray
 
+from benchmarks.token_reading import Reader, max_sim
 from mailroom.classify.temperature import fit_temperature
 from mailroom.evaluate.metrics import expected_calibration_error
 from mailroom.models.sources import resolve_base_model
@@ -39,19 +44,26 @@ DATA = Path(os.environ.get("MAILROOM_DATA", Path(__file__).parents[2] / "shared"
 JUDGED = (*(public.name for public in PUBLIC_SETS), "20news", "multilang_tickets")
 # Points of top-1 over retrieval, on average of the judged sets, each of which must gain.
 BAR = 3.0
+# Of all-MiniLM-L6-v2.
+LAST_LAYER = 6
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Judged:
-    """One set reranked by one run's weights; `logits` (texts, K) are what the stored share ranks by."""
+    """One set reranked by one run's weights; `logits` (texts, K) are what the stored share ranks by.
+
+    `late` (texts, K) is late interaction where it was asked for.
+    """
 
     name: str
     seed: int
     labels: int
     found: Reranking
     scale: float
+    similarity_weight: float
     logits: Vectors
     temperature: float
+    late: Vectors | None
 
 
 def main() -> None:
@@ -65,7 +77,7 @@ def main() -> None:
     else:
         plan = [(name, 0, arguments.weights) for name in arguments.sets]
     judged = [_judge(weights, seed, embedder, name, arguments) for name, seed, weights in plan]
-    rows = [_row(item, _without_own(judged, item), arguments.shares) for item in judged]
+    rows = [_row(item, _without_own(judged, item), arguments) for item in judged]
     if arguments.json:
         json.dump(rows, sys.stdout, indent=2)
         print()
@@ -105,13 +117,26 @@ def _judge(weights: Path, seed: int, embedder: Embedder, name: str, arguments: a
         labels = dataclasses.replace(labels, descriptions=_own_descriptions(labels))
     chosen = np.random.default_rng(0).permutation(len(labels.texts))[: arguments.limit].tolist()
     wording: Wording = "name_description" if labels.has_descriptions else "name"
-    found = rerank_set(model, labels.subset(chosen), embedder, wording)
-    logits = found.blended(model.config.similarity_weight)
-    scale = float(model.log_scale.detach().exp())
-    return Judged(name, seed, len(labels.paths), found, scale, logits, model.config.temperature)
+    labels = labels.subset(chosen)
+    found = rerank_set(model, labels, embedder, wording)
+    weight, scale = model.config.similarity_weight, float(model.log_scale.detach().exp())
+    late = _late(labels, wording, found.candidates) if arguments.late else None
+    temperature, logits = model.config.temperature, found.blended(weight)
+    return Judged(name, seed, len(labels.paths), found, scale, weight, logits, temperature, late)
 
 
-def _row(item: Judged, others: Sequence[Judged], shares: Sequence[float]) -> dict[str, Any]:
+def _late(labels: LabelSet, wording: Wording, candidates: NDArray[np.intp]) -> Vectors:
+    """Late interaction (texts, K) with the text of each candidate that the cross-encoder reads."""
+    reader = Reader([LAST_LAYER])
+    words = [reader(reader.encode.label_ids(text))[1][0] for text in labels.wordings(wording)]
+    rows = [
+        max_sim(reader(reader.encode.email_ids(text))[1][0], [words[label] for label in row])
+        for text, row in zip(labels.texts, candidates.tolist(), strict=True)
+    ]
+    return np.stack(rows)
+
+
+def _row(item: Judged, others: Sequence[Judged], arguments: argparse.Namespace) -> dict[str, Any]:
     found = item.found
     row: dict[str, Any] = {
         "set": item.name,
@@ -130,7 +155,12 @@ def _row(item: Judged, others: Sequence[Judged], shares: Sequence[float]) -> dic
         row["ece, temperature of the others"] = round(
             _calibration_error(found, item.logits / _temperature(others)), 3
         )
-    for share in shares:
+    if item.late is not None:
+        # Retrieval's cosine alone, and the whole sum: in the unit of the cosine both get the same share.
+        row["retrieval + late"] = _percent(found.top1(found.similarities + arguments.late * item.late))
+        weight = arguments.late * item.similarity_weight
+        row["reranked + late"] = _percent(found.top1(item.logits + weight * item.late))
+    for share in arguments.shares:
         row[f"share {share:g}"] = _percent(found.top1(found.blended(share / (1 - share) * item.scale)))
     return row
 
@@ -195,6 +225,13 @@ def _arguments() -> argparse.Namespace:
         "--described", action="store_true", help="use the project's descriptions of the labels"
     )
     parser.add_argument("--shares", type=float, nargs="*", default=[0, 0.25, 0.5, 0.6, 0.75])
+    parser.add_argument(
+        "--late",
+        type=float,
+        default=0.0,
+        metavar="WEIGHT",
+        help="late interaction's weight beside the cosine",
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()

@@ -9,44 +9,19 @@ of top-1 gained over retrieval, with one standard error of the paired difference
 
 import argparse
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 from torch.nn.functional import normalize
-from transformers import AutoModel
 
 from benchmarks.cold_start import JUDGED
-from mailroom.models.sources import resolve_base_model
+from benchmarks.token_reading import Reader, Values, max_sim
 from mailroom.train.cold_start import PUBLIC_SETS
 from mailroom.train.cold_start_figures import TOP_K
 from mailroom.train.label_sets import LabelSet, read_label_set
-from mailroom.train.one_pass_weights import from_encoder
-from mailroom.train.ranking_batches import ExampleEncoder
 
 DATA = Path(os.environ.get("MAILROOM_DATA", Path(__file__).parents[2] / "shared" / "data"))
-Values = NDArray[np.float32]
-
-
-class Reader:
-    """The encoder without any training: token ids → unit vectors, of the tokens by layer and pooled."""
-
-    def __init__(self, layers: Sequence[int]) -> None:
-        base = resolve_base_model("embedded")
-        self.encode = ExampleEncoder(base / "tokenizer.json", from_encoder(base).config)
-        self._model: Any = AutoModel.from_pretrained(base).eval()
-        self._layers = layers
-
-    @torch.no_grad()
-    def __call__(self, ids: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
-        """Pooled (d,), and per layer the tokens between the special ones (tokens, d)."""
-        states = self._model(input_ids=torch.tensor([list(ids)]), output_hidden_states=True).hidden_states
-        pooled = normalize(states[-1][0].mean(dim=0), dim=-1)
-        return pooled, [normalize(states[layer][0, 1:-1], dim=-1) for layer in self._layers]
 
 
 def main() -> None:
@@ -87,19 +62,9 @@ def _scores(labels: LabelSet, reader: Reader) -> tuple[Values, list[Values]]:
     for text in labels.texts:
         pooled, tokens = reader(reader.encode.email_ids(text))
         similarities.append((centres @ pooled).numpy())
-        matches.append([_match(email, [name[i] for _, name in names]) for i, email in enumerate(tokens)])
+        matches.append([max_sim(email, [name[i] for _, name in names]) for i, email in enumerate(tokens)])
     by_layer = [np.stack(rows) for rows in zip(*matches, strict=True)]
     return np.stack(similarities), by_layer
-
-
-def _match(email: Tensor, names: Sequence[Tensor]) -> Values:
-    """(labels,): the mean over a name's tokens of the highest cosine; 0 where either has no token."""
-    if not len(email):
-        return np.zeros(len(names), dtype=np.float32)
-    best = (torch.cat(list(names)) @ email.T).amax(dim=1).numpy()
-    parts = np.split(best, np.cumsum([len(name) for name in names])[:-1])
-    values = [float(part.mean()) if len(part) else 0.0 for part in parts]
-    return np.array(values, dtype=np.float32)
 
 
 def _hits(similarities: Values, ranked_by: Values, labels: LabelSet) -> Values:

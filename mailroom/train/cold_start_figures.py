@@ -71,8 +71,9 @@ class Embedder:
 
 @dataclass(frozen=True)
 class Reranking:
-    """The retrieved candidates of a set's texts, best first: hits, cosines and scores, each (texts, K)."""
+    """A set's retrieved candidates, best first: labels, hits, cosines and scores, each (texts, K)."""
 
+    candidates: NDArray[np.intp]
     hits: NDArray[np.bool_]
     similarities: Vectors
     scores: Vectors
@@ -106,6 +107,7 @@ def rerank_set(
         for text, row in zip(labels.texts, order, strict=True)
     ]
     return Reranking(
+        candidates=order,
         hits=order == np.array(labels.targets)[:, None],
         similarities=np.take_along_axis(similarities, order, axis=1),
         scores=np.stack([row.numpy() for row in score_examples(model, examples)]),
