@@ -48,27 +48,30 @@ def best_of(found: Sequence[Tried], simplest_first: Sequence[str]) -> Tried:
     )
 
 
-def with_silver_unless_worse(
-    setups: Sequence[Setup], answered: Mapping[str, Sequence[Answer]]
-) -> list[Setup]:
-    """The setups, less one of every two that differ in silver alone: the one without, unless it is better.
+def fullest_unless_worse(setups: Sequence[Setup], answered: Mapping[str, Sequence[Answer]]) -> list[Setup]:
+    """The setups; of those that differ in silver and unlabelled mail alone the fullest, unless it is worse.
 
-    Better means beyond chance, by the emails that change sides. Gold is mail that was asked about because it
-    is hard, and silver teaches the rest: a small lead on gold would give away more than it shows.
+    Worse means beyond chance, by the emails that change sides. Gold is mail that was asked about because it
+    is hard, and the rest teaches the rest: a small lead on gold would give away more than it shows.
     """
     kept = list(setups)
-    for silver in (setup for setup in setups if setup.uses_silver):
-        twin = next((one for one in kept if not one.uses_silver and _alike(one) == _alike(silver)), None)
-        if twin is None:
-            continue
-        lead = _leads_beyond_chance(answered[twin.name], answered[silver.name])
-        kept.remove(silver if lead else twin)
+    for fuller in sorted(setups, key=_fullness, reverse=True):
+        for twin in [
+            one for one in kept if _alike(one) == _alike(fuller) and _fullness(one) < _fullness(fuller)
+        ]:
+            if fuller in kept:
+                lead = _leads_beyond_chance(answered[twin.name], answered[fuller.name])
+                kept.remove(fuller if lead else twin)
     return kept
+
+
+def _fullness(setup: Setup) -> tuple[bool, bool]:
+    return setup.mail_weight > 0, setup.uses_silver
 
 
 def _alike(setup: Setup) -> tuple[Setup, bool]:
     """The setup without what it learned from, and whether it has words."""
-    plain = replace(setup, name="", prototypes=None, lexical=None, uses_silver=False)
+    plain = replace(setup, name="", prototypes=None, lexical=None, uses_silver=False, mail_weight=0.0)
     return plain, setup.lexical is not None
 
 

@@ -14,14 +14,15 @@ from mailroom.cycle.choose import (
     Tried,
     best_of,
     calibrated_factor,
+    fullest_unless_worse,
     tried,
-    with_silver_unless_worse,
 )
 from mailroom.cycle.desk import Desk
 from mailroom.cycle.doubts import Doubts, find_doubts
 from mailroom.cycle.label_learning import cross_fitted_answers
 from mailroom.cycle.review_fit import ReviewFit, fit_review, review_of
 from mailroom.cycle.setup import Advance, Answering, Setup, rules_of
+from mailroom.cycle.unlabelled_mail import Vectors, weighed
 from mailroom.evaluate.answers import Answer
 from mailroom.evaluate.baseline import logistic_regression_answers
 from mailroom.evaluate.calibration import recalibrated
@@ -92,8 +93,12 @@ class Judgement:
 class Judge:
     """Lets setups answer the parts of one cycle."""
 
-    def __init__(self, desk: Desk, answering: Answering, parts: Parts, seed: int) -> None:
+    def __init__(
+        self, desk: Desk, answering: Answering, parts: Parts, seed: int, mail: Vectors | None = None
+    ) -> None:
+        """`mail` (m, d) is unlabelled mail that setups with a `mail_weight` were drawn to."""
         self._desk, self._answering, self._parts, self._seed = desk, answering, parts, seed
+        self._mail = mail
         self._cross_fitted: dict[str, list[Answer]] = {}
         self._audited = {one.email_id for one in parts.evaluation if one.source == "audit"}
 
@@ -119,7 +124,7 @@ class Judge:
                 for setup in considered
             }
         found = [tried(setup, answered[setup.name]) for setup in considered]
-        allowed = {setup.name for setup in with_silver_unless_worse(considered, answered)}
+        allowed = {setup.name for setup in fullest_unless_worse(considered, answered)}
         names = [setup.name for setup in considered]
         best = best_of([one for one in found if one.setup.name in allowed], names).setup
         factor = calibrated_factor(answered[best.name])
@@ -240,6 +245,7 @@ class Judge:
                 self._desk.settings.classify.top_k,
                 self._seed,
                 words=setup.lexical is not None,
+                mail=weighed(self._mail, setup),
             )
         return recalibrated(self._cross_fitted[setup.name], setup.temperature_factor)
 

@@ -15,7 +15,8 @@ from mailroom.classify.decide import softmax
 from mailroom.curate.near_duplicates import find_near_duplicates
 from mailroom.evaluate.answers import Answer
 from mailroom.models.lexical_learn import Lessons, cross_fitted_scores
-from mailroom.models.prototypes import LabelledVectors, Prototypes, choose_fit, fit_prototypes
+from mailroom.models.prototypes import LabelledVectors, Prototypes, choose_fit
+from mailroom.models.unlabelled import Mail, choose_weight, fit_with_mail
 from mailroom.records import Example
 
 Vectors = NDArray[np.float32]
@@ -36,15 +37,36 @@ def labelled_vectors(
 
 
 def learn_labels(
-    labels: Sequence[str], texts: Vectors, examples: Sequence[Example], vectors: Vectors, out: Path, seed: int
+    labels: Sequence[str],
+    texts: Vectors,
+    examples: Sequence[Example],
+    vectors: Vectors,
+    out: Path,
+    seed: int,
+    mail: Mail | None = None,
 ) -> Prototypes:
     """Learn label vectors and write them to `out`; `texts` (labels, d) are the labels' own vectors."""
     place = {label: row for row, label in enumerate(labels)}
-    learned = fit_prototypes(labels, texts, labelled_vectors(examples, vectors, place), seed=seed)
+    learned = fit_with_mail(labels, texts, labelled_vectors(examples, vectors, place), mail, seed)
     fresh = out.with_suffix(".writing")
     learned.save(fresh)
     fresh.replace(out)
     return learned
+
+
+def weigh_mail(
+    labels: Sequence[str],
+    texts: Vectors,
+    examples: Sequence[Example],
+    vectors: Vectors,
+    mail: Vectors,
+    seed: int,
+) -> Mail:
+    """Vectors of unlabelled mail with the weight that helps most to answer gold of other folds, perhaps 0."""
+    place = {label: row for row, label in enumerate(labels)}
+    emails = labelled_vectors(examples, vectors, place)
+    folds = _gold_folds(examples, seed, WORD_FOLDS)
+    return Mail(mail, choose_weight(labels, texts, emails, mail, folds, seed))
 
 
 def cross_fitted_answers(
@@ -56,6 +78,7 @@ def cross_fitted_answers(
     seed: int,
     temperature: float = RETRIEVAL_TEMPERATURE,
     words: bool = False,
+    mail: Mail | None = None,
 ) -> list[Answer]:
     """How label vectors answer each gold example of `examples` when they learned from the other folds alone.
 
@@ -63,7 +86,7 @@ def cross_fitted_answers(
     thread share a fold. Silver is learned from and never judged by. How to learn label vectors (three
     numbers) is chosen once, on all examples: to choose anew for each fold takes four times as long.
     """
-    lessons = word_lessons(labels, texts, examples, vectors, seed, FOLDS)
+    lessons = word_lessons(labels, texts, examples, vectors, seed, FOLDS, mail)
     scores, rows = cross_fitted_scores(lessons) if words else _cross_fitted_cosines(lessons)
     return [
         _answer(examples[rows[position]], labels, scores[position], top_k, temperature)
@@ -78,17 +101,18 @@ def word_lessons(
     vectors: Vectors,
     seed: int,
     folds: int = WORD_FOLDS,
+    mail: Mail | None = None,
 ) -> Lessons:
     """Examples and their vectors (n, d) as words are learned from them; only gold has a fold."""
     place = {label: row for row, label in enumerate(labels)}
-    gold = np.array([example.grade == "gold" for example in examples])
     return Lessons(
         labels,
         texts,
         labelled_vectors(examples, vectors, place),
         [example.text for example in examples],
-        np.where(gold, _folds(examples, seed, folds), -1),
+        _gold_folds(examples, seed, folds),
         seed,
+        mail,
     )
 
 
@@ -101,8 +125,8 @@ def _cross_fitted_cosines(lessons: Lessons) -> tuple[Vectors, NDArray[np.intp]]:
         others = lessons.folds != fold
         if not others.any():
             continue
-        learned = fit_prototypes(
-            lessons.labels, lessons.text_vectors, lessons.emails.part(others), seed=lessons.seed, fit=fit
+        learned = fit_with_mail(
+            lessons.labels, lessons.text_vectors, lessons.emails.part(others), lessons.mail, lessons.seed, fit
         )
         nearest = learned.label_vectors(lessons.labels, lessons.text_vectors)
         held_back = np.flatnonzero(~others)
@@ -111,6 +135,12 @@ def _cross_fitted_cosines(lessons: Lessons) -> tuple[Vectors, NDArray[np.intp]]:
     if not rows:
         return np.empty((0, len(lessons.labels)), dtype=np.float32), np.empty(0, dtype=np.intp)
     return np.concatenate(cosines), np.concatenate(rows)
+
+
+def _gold_folds(examples: Sequence[Example], seed: int, folds: int) -> NDArray[np.intp]:
+    """The fold of each example (n,); −1 for silver, which is in none."""
+    gold = np.array([example.grade == "gold" for example in examples])
+    return np.where(gold, _folds(examples, seed, folds), -1)
 
 
 def _folds(examples: Sequence[Example], seed: int, folds: int = FOLDS) -> NDArray[np.intp]:

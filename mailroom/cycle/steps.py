@@ -70,6 +70,7 @@ def reranked(setup: Setup, champion: Setup) -> Setup:
         champion.cross_encoder,
         champion.cross_precision,
         uses_silver=setup.uses_silver,
+        mail_weight=setup.mail_weight,
     )
 
 

@@ -12,6 +12,7 @@ from mailroom.cycle.desk import Desk
 from mailroom.cycle.judge import LEAST_TO_CHOOSE, Parts
 from mailroom.cycle.label_learning import word_lessons
 from mailroom.cycle.setup import Answering, Setup
+from mailroom.cycle.unlabelled_mail import Vectors, weighed
 from mailroom.models.lexical import LEXICAL_NAME, Lexical, load_lexical
 from mailroom.models.lexical_learn import learn_lexical
 from mailroom.models.lexical_weight import Judged, weight_beside
@@ -30,6 +31,7 @@ def words_step(
     setups: Sequence[Setup],
     left_s: float,
     seed: int,
+    mail: Vectors | None = None,
 ) -> dict[str, Any]:
     """Learn words for each setup of `setups` that ranks by learned label vectors alone.
 
@@ -48,7 +50,14 @@ def words_step(
         texts = [example.text for example in examples]
         vectors = answering.embeddings(setup).unit(texts)
         head = learn_lexical(
-            word_lessons(desk.label_ids, answering.text_vectors(setup), examples, vectors, seed)
+            word_lessons(
+                desk.label_ids,
+                answering.text_vectors(setup),
+                examples,
+                vectors,
+                seed,
+                mail=weighed(mail, setup),
+            )
         )
         if head is None:
             continue

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from mailroom.models.lexical import Lexical
 from mailroom.models.lexical_fit import Bags, fit_svm, make_lexical
 from mailroom.models.lexical_weight import Judged, choose_weight
-from mailroom.models.prototypes import LabelledVectors, Vectors, choose_fit, fit_prototypes
+from mailroom.models.prototypes import LabelledVectors, Vectors, choose_fit
+from mailroom.models.unlabelled import Mail, fit_with_mail
 
 # Groups of labels that are hidden in turn, where there are labels without examples.
 _GROUPS = 3
@@ -21,7 +22,7 @@ class Lessons:
     """Emails to learn from: their vectors and whole texts; `text_vectors` (labels, d) are the labels' own.
 
     Emails of `folds` (n,) ≥ 0 are answered by what was learned from other folds, and so choose how much words
-    count; the rest teaches in all of them.
+    count; the rest teaches in all of them. Label vectors are drawn to `mail`, where there is any.
     """
 
     labels: Sequence[str]
@@ -30,6 +31,7 @@ class Lessons:
     texts: Sequence[str]
     folds: NDArray[np.intp]
     seed: int = 0
+    mail: Mail | None = None
 
 
 def learn_lexical(lessons: Lessons) -> Lexical | None:
@@ -116,12 +118,13 @@ class _HeldBack:
 
     def _cosines(self, known: NDArray[np.intp], asked: NDArray[np.intp]) -> Vectors:
         lessons = self._lessons
-        learned = fit_prototypes(
+        learned = fit_with_mail(
             lessons.labels,
             lessons.text_vectors,
             lessons.emails.part(known),
-            seed=lessons.seed,
-            fit=self._fit,
+            lessons.mail,
+            lessons.seed,
+            self._fit,
         )
         nearest = learned.label_vectors(lessons.labels, lessons.text_vectors)
         cosines: Vectors = lessons.emails.vectors[asked] @ nearest.T

@@ -93,6 +93,17 @@ def weight_beside(judged: Judged, neutral: float, seed: int = 0) -> float:
     return best.weight if _right(parts, best) >= _right(parts, Choice(neutral, 0.0)) else 0.0
 
 
+def log_losses(
+    scores: Scores, targets: NDArray[np.intp], weights: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """The mean log loss of scores (n, labels) at each of a fixed row of temperatures."""
+    below = scores - scores.max(axis=1, keepdims=True)
+    own = below[np.arange(len(targets)), targets]
+    at = [np.log(np.exp(below / np.float32(t)).sum(axis=1)) - own / t for t in _TEMPERATURES]
+    losses: NDArray[np.float64] = np.average(np.array(at), axis=1, weights=weights)
+    return losses
+
+
 def _ends(known: Judged) -> tuple[float, float]:
     """The mean score of labels that an email is not of, and of its own."""
     rows = np.arange(len(known.targets))
@@ -109,10 +120,7 @@ def _loss(parts: Sequence[tuple[float, Judged]], choice: Choice) -> float:
     losses = np.zeros(len(_TEMPERATURES))
     for share, judged in parts:
         scores = judged.combined(choice.neutral, choice.weight)
-        below = scores - scores.max(axis=1, keepdims=True)
-        own = below[np.arange(len(judged.targets)), judged.targets]
-        at = [np.log(np.exp(below / np.float32(t)).sum(axis=1)) - own / t for t in _TEMPERATURES]
-        losses += share * np.average(np.array(at), axis=1, weights=judged.weights)
+        losses += share * log_losses(scores, judged.targets, judged.weights)
     return float(losses.min())
 
 

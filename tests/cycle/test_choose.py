@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from mailroom.cycle.choose import best_of, calibrated_factor, tried, with_silver_unless_worse
+from mailroom.cycle.choose import best_of, calibrated_factor, fullest_unless_worse, tried
 from mailroom.cycle.setup import Setup
 from mailroom.evaluate.answers import Answer
 
@@ -44,9 +44,25 @@ def test_silver_is_used_unless_gold_alone_is_better_beyond_chance() -> None:
     silver = replace(plain, name="with_silver", prototypes="other.npz", uses_silver=True)
     other = replace(other, bi_encoder="another")
     answered = {"label_vectors": answers(55, 45), "with_silver": answers(54, 46), "trained": answers(60, 40)}
-    assert with_silver_unless_worse([plain, silver, other], answered) == [silver, other]
+    assert fullest_unless_worse([plain, silver, other], answered) == [silver, other]
     answered["with_silver"] = [*answers(45, 0), *answers(0, 55)]
     right = [Answer(f"x{n}", "a", ("a", "b"), (0.9, 0.1)) for n in range(100)]
     answered["label_vectors"] = right
-    assert with_silver_unless_worse([plain, silver, other], answered) == [plain, other]
-    assert with_silver_unless_worse([plain, other], answered) == [plain, other]
+    assert fullest_unless_worse([plain, silver, other], answered) == [plain, other]
+    assert fullest_unless_worse([plain, other], answered) == [plain, other]
+
+
+def test_what_mail_drew_is_used_unless_gold_or_silver_is_better_beyond_chance() -> None:
+    plain = setup("label_vectors")
+    silver = replace(plain, name="with_silver", prototypes="other.npz", uses_silver=True)
+    mail = replace(silver, name="with_mail", prototypes="third.npz", mail_weight=0.1)
+    answered = {
+        "label_vectors": answers(55, 45),
+        "with_silver": answers(56, 44),
+        "with_mail": answers(54, 46),
+    }
+    assert fullest_unless_worse([plain, silver, mail], answered) == [mail]
+    answered["with_mail"] = answers(0, 100)
+    assert fullest_unless_worse([plain, silver, mail], answered) == [silver]
+    answered["with_silver"] = answers(0, 100)
+    assert fullest_unless_worse([plain, silver, mail], answered) == [plain]

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mailroom.cycle.choose import with_silver_unless_worse
+from mailroom.cycle.choose import fullest_unless_worse
 from mailroom.cycle.label_learning import cross_fitted_answers
 from mailroom.cycle.run import Options
 from mailroom.cycle.setup import Setup
@@ -87,5 +87,5 @@ def test_silver_is_compared_with_its_like(worded: bool) -> None:
     if worded:
         silver = replace(silver, lexical="m.npz")
     answers = {name: [Answer("1", "a", ("a",), (1.0,))] for name in ("plain", "words", "silver")}
-    kept = {setup.name for setup in with_silver_unless_worse([plain, words, silver], answers)}
+    kept = {setup.name for setup in fullest_unless_worse([plain, words, silver], answers)}
     assert kept == {"silver", "plain" if worded else "words"}
