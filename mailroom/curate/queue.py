@@ -4,22 +4,24 @@ A pure function: what waits, what is in whose hands and what was answered is the
 """
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from mailroom.curate.coverage import Likeness, in_order
 
 Kind = Literal["uncertain", "audit"]
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """An email that waits: the label it was given, by which margin, and what resembles it.
+    """An email that waits: by which margin it was decided (0…1), and its similarity to its likeliest labels.
 
     Emails of one `group` say nearly the same, so one of them is asked about; None is a group of its own.
     """
 
     email_id: str
-    label: str
     margin: float
+    likeness: Likeness = field(default_factory=dict)
     group: Hashable = None
 
 
@@ -36,20 +38,20 @@ def choose(
     audits: Sequence[Waiting],
     size: int,
     audit_share: float,
-    labelled: Mapping[str, int],
+    known: Sequence[Likeness] = (),
 ) -> list[Pick]:
     """At most `size` emails in the order in which to ask.
 
     `audits` stand in the order in which chance drew them, and are taken as they come. Of every run of picks
-    `audit_share` are audits, so that whoever stops early has kept the share. The others go to the labels in
-    turn, those with the fewest of `labelled` emails first, the smallest margin first within a label. Where
-    one kind runs out the other fills its places; random emails are never too many.
+    `audit_share` are audits, so that whoever stops early has kept the share. The others come in the order in
+    which they say most about what is unsure (`coverage`), beside emails that are `known`, one a group, the
+    closest call. Where one kind runs out the other fills its places; random emails are never too many.
     """
     audited = {waiting.email_id for waiting in audits[: _audits_among(size, audit_share)]}
     random_ones = iter(audits)
     asked_groups = {waiting.group for waiting in audits if waiting.email_id in audited}
     others = [waiting for waiting in unsure if waiting.email_id not in audited]
-    in_turn = _in_turn(others, labelled, asked_groups - {None})
+    in_turn = _in_turn(others, known, asked_groups - {None})
     picks: dict[str, Kind] = {}
     while len(picks) < size:
         is_audit_turn = _audits_among(len(picks) + 1, audit_share) > _audits_among(len(picks), audit_share)
@@ -77,23 +79,13 @@ def _next(
     return None
 
 
-def _in_turn(
-    unsure: Sequence[Waiting], labelled: Mapping[str, int], asked: set[Hashable]
-) -> Iterator[Waiting]:
-    """The unsure ones, one a label and round, one a group."""
-    by_label: dict[str, list[Waiting]] = {}
-    for waiting in sorted(unsure, key=lambda waiting: (waiting.margin, waiting.email_id), reverse=True):
-        by_label.setdefault(waiting.label, []).append(waiting)
-    # Every round asks each label once; a label that has gold already joins when the others have caught up.
-    turns = {label: labelled.get(label, 0) for label in by_label}
-    while by_label:
-        label = min(by_label, key=lambda label: (turns[label], by_label[label][-1].margin, label))
-        waiting = by_label[label].pop()
-        if not by_label[label]:
-            del by_label[label]
-        if waiting.group is not None:
-            if waiting.group in asked:
-                continue
+def _in_turn(unsure: Sequence[Waiting], known: Sequence[Likeness], asked: set[Hashable]) -> Iterator[Waiting]:
+    """The unsure ones in the order in which they say most, of each group the closest call alone."""
+    emails: list[Waiting] = []
+    for waiting in sorted(unsure, key=lambda waiting: (waiting.margin, waiting.email_id)):
+        if waiting.group is None or waiting.group not in asked:
+            emails.append(waiting)
             asked.add(waiting.group)
-        turns[label] += 1
-        yield waiting
+    doubts = [1 - waiting.margin for waiting in emails]
+    for place in in_order([waiting.likeness for waiting in emails], doubts, known):
+        yield emails[place]

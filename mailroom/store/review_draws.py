@@ -129,6 +129,18 @@ class ReviewDraws:
                 kinds |= {asked[row.id_digest]: row.kind for row in connection.execute(statement)}
         return kinds
 
+    def in_hand(self) -> list[str]:
+        """Ids of the emails that are in somebody's hands now."""
+        d = review_draws.c
+        held = (
+            sa.select(emails.c.id)
+            .join(emails, d.email_key == emails.c.key)
+            .where(d.answered_at.is_(None), d.expires_at > datetime.now(UTC))
+            .order_by(d.key)
+        )
+        with self._database.read() as connection:
+            return list(connection.execute(held).scalars())
+
     def taken_by(self) -> dict[str, int]:
         """How many emails each reviewer has in hand now."""
         d = review_draws.c

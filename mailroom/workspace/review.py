@@ -13,15 +13,18 @@ from mailroom.curate.queue import Kind, Waiting, choose
 from mailroom.records import FeedbackSource, Prediction
 from mailroom.store.email_reader import EmailReader, StoredEmail
 from mailroom.store.feedback import FeedbackFilter
+from mailroom.store.prediction_reader import PredictionReader
 from mailroom.store.review_draws import Draw, ReviewDraws
 from mailroom.taxonomy import Label
 from mailroom.workspace.corrections import Corrections, State
 from mailroom.workspace.workspace import Workspace
 
-# Unsure emails that are looked at to choose a few: enough for balance over labels, and soon read.
+# Unsure emails that are looked at to choose a few: enough to see where the heaps are, and soon read.
 _POOL = 500
 # Words said last whose emails are not asked about again in other words.
 _RECENT = 500
+# And those that need not be asked about since these tell of them.
+_KNOWN = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ class ReviewQueue:
         self._feedback = workspace.feedback
         self._draws = ReviewDraws(workspace.database)
         self._emails = EmailReader(workspace.database)
+        self._predictions = PredictionReader(workspace.database)
 
     def peek(self, size: int) -> list[ReviewItem]:
         """The next emails, left where they are: somebody else may get the same ones."""
@@ -65,10 +69,10 @@ class ReviewQueue:
         emails = self._emails.by_id(list(answers))
         picks = choose(
             self._waiting(unsure, emails),
-            [Waiting(answer.email_id, answer.label, answer.margin) for answer in audits],
+            [Waiting(answer.email_id, answer.margin) for answer in audits],
             size,
             self._settings.audit_share,
-            self._feedback.count_by_label(),
+            self._known(),
         )
         return [ReviewItem(emails[pick.email_id], answers[pick.email_id], pick.kind) for pick in picks]
 
@@ -92,10 +96,20 @@ class ReviewQueue:
         groups = find_near_duplicates([*spoken, *texts]).groups().tolist()
         asked = set(groups[: len(spoken)])
         return [
-            Waiting(answer.email_id, answer.label, answer.margin, group)
+            Waiting(answer.email_id, answer.margin, _likeness(answer), group)
             for answer, group in zip(unsure, groups[len(spoken) :], strict=True)
             if group not in asked
         ]
+
+    def _known(self) -> list[dict[str, float]]:
+        """What the newest emails with a word, and those in somebody's hands, are like."""
+        spoken = [row.feedback.email_id for row in self._feedback.query(FeedbackFilter(limit=_KNOWN))]
+        answers = self._predictions.newest_of([*spoken, *self._draws.in_hand()])
+        return [_likeness(answer) for answer in answers.values()]
+
+
+def _likeness(answer: Prediction) -> dict[str, float]:
+    return {candidate.label: candidate.similarity for candidate in answer.candidates}
 
 
 @dataclass(slots=True)
