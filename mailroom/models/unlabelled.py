@@ -3,7 +3,8 @@
 Expectation-maximisation: unlabelled emails are shared out among the labels that they resemble, each label's
 vector moves to what it got, and so on for a few rounds. An unlabelled email counts a fraction of a labelled
 one (Nigam et al., Text Classification from Labeled and Unlabeled Documents using EM, 2000). Where labels are
-no clumps in the mail they lose by it, so labelled emails choose the fraction, perhaps 0.
+no clumps in the mail they lose by it, so labelled emails choose the fraction, perhaps 0. Labels with several
+examples each know better than the mail.
 """
 
 from collections.abc import Sequence
@@ -29,10 +30,11 @@ from mailroom.models.prototypes import (
 WEIGHTS = (0.0, 0.05, 0.1, 0.2)
 _TEMPERATURE = 0.03
 _ROUNDS = 3
-# What labelled emails taught counts as so many of them, beside themselves.
-_START_COUNTS = 2.0
-# Fewer labelled emails cannot choose.
+# What a label's texts taught counts as so many emails.
+_TEXTS_COUNT = 2.0
+# Fewer labelled emails cannot choose; and with so many a label, mail took more than it gave.
 _LEAST_JUDGED = 30
+_ENOUGH_A_LABEL = 5
 _AT_ONCE = 4096
 
 
@@ -75,9 +77,12 @@ def choose_weight(
 ) -> float:
     """The weight of WEIGHTS by which examples are told best from what other folds taught: least log loss.
 
-    Examples of `folds` (n,) ≥ 0 are answered, the rest teaches only. 0 where few are answered.
+    Examples of `folds` (n,) ≥ 0 are answered, the rest teaches only. 0 where few are answered, and where
+    there are 5 of them a label on average: they are mostly emails that were hard, and would give too much to
+    the mail at the cost of easy ones.
     """
-    if int((folds >= 0).sum()) < _LEAST_JUDGED or not len(mail):
+    answered_count = int((folds >= 0).sum())
+    if not _LEAST_JUDGED <= answered_count < _ENOUGH_A_LABEL * len(labels) or not len(mail):
         return 0.0
     fit = choose_fit(text_vectors, examples, seed=seed)
     answered: list[Targets] = []
@@ -99,9 +104,9 @@ def choose_weight(
 
 def _drawn(start: Vectors, examples: LabelledVectors, mail: Mail) -> tuple[Vectors, NDArray[np.float32]]:
     """Unit vectors (labels, d) after all rounds, and how many emails each label has, by weight."""
-    taught = _START_COUNTS * start
-    np.add.at(taught, examples.targets, examples.vectors * examples.weights[:, None])
     own = np.bincount(examples.targets, weights=examples.weights, minlength=len(start))
+    # Not the examples themselves: what was learned tells them apart better than their middle does.
+    taught = start * (_TEXTS_COUNT + own)[:, None].astype(np.float32)
     vectors, counts = start, own
     for _ in range(_ROUNDS):
         sums, shares = _shared_out(vectors, mail.vectors)

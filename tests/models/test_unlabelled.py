@@ -61,16 +61,6 @@ def test_without_mail_that_counts_nothing_changes(mail: Mail | None) -> None:
     assert np.array_equal(plain.counts, found.counts)
 
 
-def topics(count: int, seed: int) -> tuple[Vectors, NDArray[np.intp]]:
-    """Emails in three clumps that have nothing to do with their labels, of which they say little."""
-    generator = np.random.default_rng(seed)
-    targets = np.arange(count) % 3
-    vectors = generator.normal(scale=0.15, size=(count, 16))
-    vectors[np.arange(count), 3 + targets] += 0.3
-    vectors[np.arange(count), 8 + generator.integers(3, size=count)] += 1
-    return unit(vectors.astype(np.float32)), targets.astype(np.intp)
-
-
 def test_mail_counts_where_labels_have_few_examples() -> None:
     generator = np.random.default_rng(0)
     names = [str(number) for number in range(20)]
@@ -98,10 +88,26 @@ def test_mail_counts_where_labels_have_few_examples() -> None:
 
 
 def test_mail_whose_clumps_are_no_labels_counts_nothing() -> None:
-    vectors, targets = topics(90, seed=1)
-    examples = LabelledVectors(vectors, targets, np.ones(90, dtype=np.float32))
-    folds = np.arange(90, dtype=np.intp) // 3 % 3
-    assert choose_weight(LABELS, texts(), examples, topics(3000, seed=2)[0], folds) == 0
+    generator = np.random.default_rng(0)
+    names = [str(number) for number in range(20)]
+    centres = np.eye(20, 64, k=10, dtype=np.float32)
+
+    def topics(count: int) -> Vectors:
+        """Emails that say little of their label, and much of one of ten topics."""
+        vectors = 0.3 * centres[np.arange(count) % 20] + generator.normal(scale=0.05, size=(count, 64))
+        vectors[np.arange(count), 40 + generator.integers(10, size=count)] += 1
+        return unit(vectors.astype(np.float32))
+
+    examples = LabelledVectors(
+        topics(80), (np.arange(80) % 20).astype(np.intp), np.ones(80, dtype=np.float32)
+    )
+    folds = (np.arange(80) // 20 % 3).astype(np.intp)
+    assert choose_weight(names, unit(centres + 0.1), examples, topics(3000), folds) == 0
+
+
+def test_labels_with_five_examples_each_need_no_mail() -> None:
+    folds = np.arange(15, dtype=np.intp) % 3
+    assert choose_weight(LABELS, texts(), labelled(15), clumps(300)[0], folds) == 0
 
 
 def test_few_labelled_emails_or_no_mail_choose_nothing() -> None:
