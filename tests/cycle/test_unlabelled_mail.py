@@ -79,6 +79,7 @@ def test_only_what_drew_the_labels_is_learned_from_again() -> None:
 
 def test_a_cycle_tries_what_mail_says(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unlabelled, "WEIGHTS", (0.1,))
+    monkeypatch.setattr(unlabelled, "_ENOUGH_A_LABEL", 1000)
     say(workspace, 20)
     emails = [mail(label, number) for label in LABELS for number in range(500, 510)]
     with Workspace.open(workspace) as opened:

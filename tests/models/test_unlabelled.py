@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from mailroom.models import unlabelled
 from mailroom.models.prototypes import LabelledVectors, fit_prototypes, unit
 from mailroom.models.unlabelled import Mail, choose_weight, fit_with_mail
 
@@ -61,7 +62,7 @@ def test_without_mail_that_counts_nothing_changes(mail: Mail | None) -> None:
     assert np.array_equal(plain.counts, found.counts)
 
 
-def test_mail_counts_where_labels_have_few_examples() -> None:
+def test_mail_counts_where_labels_have_few_examples(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = np.random.default_rng(0)
     names = [str(number) for number in range(20)]
     centres = np.eye(20, 64, k=10, dtype=np.float32)
@@ -85,6 +86,8 @@ def test_mail_counts_where_labels_have_few_examples() -> None:
         return float(((asked @ learned.T).argmax(axis=1) == np.arange(600) % 20).mean())
 
     assert right(weight) > right(0.0) + 0.02
+    monkeypatch.setattr(unlabelled, "_ENOUGH_A_LABEL", 3)
+    assert choose_weight(names, own, examples, mail, folds) == 0
 
 
 def test_mail_whose_clumps_are_no_labels_counts_nothing() -> None:
@@ -103,11 +106,6 @@ def test_mail_whose_clumps_are_no_labels_counts_nothing() -> None:
     )
     folds = (np.arange(80) // 20 % 3).astype(np.intp)
     assert choose_weight(names, unit(centres + 0.1), examples, topics(3000), folds) == 0
-
-
-def test_labels_with_five_examples_each_need_no_mail() -> None:
-    folds = np.arange(15, dtype=np.intp) % 3
-    assert choose_weight(LABELS, texts(), labelled(15), clumps(300)[0], folds) == 0
 
 
 def test_few_labelled_emails_or_no_mail_choose_nothing() -> None:
