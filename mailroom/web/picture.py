@@ -9,6 +9,12 @@ from mailroom.store.cycles import Cycle, CycleLog
 from mailroom.store.snapshots import Snapshots
 from mailroom.web.site import Site
 
+_RERANKING = {
+    "pairwise": "reads each pair anew",
+    "one-pass": "listwise softmax over the candidates",
+    "late-interaction": "late interaction, word by word",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Box:
@@ -96,13 +102,15 @@ def _speed_layer(site: Site, summary: Mapping[str, Any]) -> tuple[Box, ...]:
 
 
 def _precision_layer(site: Site, summary: Mapping[str, Any]) -> tuple[Box, ...]:
-    reranks = site.service.live.current.workspace.version.has_cross_encoder
+    version = site.service.live.current.workspace.version
+    reranks = version.has_cross_encoder
+    how = _RERANKING.get(version.cross_encoder_kind or "", "not in this version")
     latency, predictions = summary["latency_ms"], summary["predictions"]
     return (
         Box(
             "cross_encoder",
             "Cross-encoder",
-            "listwise softmax over the candidates" if reranks else "not in this version",
+            how,
             (("p50", _ms(latency, "rerank", "p50")), ("p95", _ms(latency, "rerank", "p95")))
             if reranks
             else (("decides", "retrieval"),),

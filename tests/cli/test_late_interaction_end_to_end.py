@@ -37,6 +37,7 @@ def test_both_stages_answer_from_one_reading(
     ranked = [[one["score"] + one["similarity"] for one in row["candidates"]] for row in rows]
     assert ranked == [sorted(row, reverse=True) for row in ranked]
     with Workspace.open(desk) as workspace:
+        assert workspace.version.cross_encoder_kind == "late-interaction"
         config = read_config(workspace.version.directory / "cross_encoder", LateInteractionConfig)
         assert config.weight == late_weight(workspace.taxonomy)
 
