@@ -29,7 +29,7 @@ TARGET_MS = 100.0
 # A person reads before the next key; without a pause the fetch of the next batch would never get its turn.
 PAUSE_MS = 150
 WARM_UP = 3
-# Notes when Enter went down and when the frame with the next email was done: what waits behind it comes after it.
+# Notes when Enter went down and when the frame with the next email was done.
 NOTE = """() => {
   window.steps = [];
   let pressed = 0;
