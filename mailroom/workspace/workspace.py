@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from mailroom.workspace.evaluation import GoldRun
 
 MODELS = "models"
+CYCLES = "cycles"
 
 
 class Workspace:
