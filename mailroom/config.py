@@ -56,7 +56,9 @@ class ModelSettings:
     """Which encoders a workspace uses; read at `init` and by `models`."""
 
     bi_encoder: str = setting("embedded", "Bi-encoder: `embedded`, a directory, or a hub id.")
-    cross_encoder: str = setting("none", "Cross-encoder: `none`, a directory, or a hub id.")
+    cross_encoder: str = setting(
+        "none", "Cross-encoder: `none`, `late-interaction`, a directory, or a hub id."
+    )
     precision: str = setting("auto", "`auto` (int8 where it passed the parity gate), `int8`, or `fp32`.")
     keep_versions: int = setting(
         10, "Newest model versions that stay on disk; 0 keeps all. Never the current one or its parent.", 0

@@ -20,7 +20,7 @@ from rich.table import Table
 HERE = Path(__file__).resolve().parent
 Record = dict[str, Any]
 # What fits on a screen beside the summary.
-EMAILS_SHOWN, REVIEWS_SHOWN = 14, 5
+EMAILS_SHOWN, REVIEWS_SHOWN, CHANGES_SHOWN = 14, 5, 5
 BAR_CELLS = 24
 
 
@@ -31,7 +31,8 @@ def main() -> None:
     desk = ["--workspace", str(folder)]
     console.print("\n[bold]mailroom[/]: exactly one label of your taxonomy on every email\n")
     if not (folder / "mailroom.toml").exists():
-        run(console, "init", str(folder), "--taxonomy", relative(HERE / "taxonomy.yaml"))
+        stages = ["--taxonomy", relative(HERE / "taxonomy.yaml"), "--cross-encoder", "late-interaction"]
+        run(console, "init", str(folder), *stages)
     run(console, *desk, "classify", relative(HERE / "mailbox.mbox"), "-o", str(folder / "labels.txt"))
     records = [json.loads(line) for line in run(None, *desk, "log", "--json", "--oldest-first").splitlines()]
     console.print(areas(records))
@@ -40,6 +41,7 @@ def main() -> None:
     judged, told = split_gold(folder)
     before = figures_of(desk, judged)
     console.print(quality(before))
+    console.print(reranked(records, before))
     console.print("\n[bold]People say what two thirds of these emails should have been; the rest judges[/]\n")
     run(console, *desk, "feedback", "import", str(told))
     console.print(run(console, *desk, "learn").strip(), style="bold green", soft_wrap=True)
@@ -140,6 +142,23 @@ def quality(figures: Record) -> Table:
     for pair, count in worst.items():
         table.add_row(f"[dim]{escape(pair)}[/]", f"[dim]{count} email{'s' * (count > 1)}[/]")
     return table
+
+
+def reranked(records: list[Record], figures: Record) -> Table:
+    """What the second stage made of the first one's candidates."""
+    table = Table("", "retrieval", "both stages", title="\nWhat reranking changed", title_justify="left")
+    for name, meaning in (("recall_at_1", "top-1"), ("recall_at_5", "true label among the first 5")):
+        table.add_row(meaning, f"{figures['retrieval'][name]:.1%}", f"{figures[name]:.1%}")
+    changed = [(record, nearest(record)) for record in records if nearest(record) != record["label"]]
+    table.add_row(f"emails answered otherwise, of {len(records)}", "", str(len(changed)))
+    for record, first in changed[:CHANGES_SHOWN]:
+        table.add_row(f"[dim]{subject(record)}[/]", escape(first), escape(record["label"]))
+    return table
+
+
+def nearest(record: Record) -> str:
+    """What retrieval alone would have answered."""
+    return str(max(record["candidates"], key=lambda candidate: candidate["similarity"])["label"])
 
 
 def change(before: Record, after: Record) -> Table:

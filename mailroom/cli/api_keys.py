@@ -35,9 +35,14 @@ def create(
 
     settings: Context = context.obj
     with settings.open_workspace() as workspace:
-        key, token = ApiKeys(workspace.database).create(name, scope, current_user())
+        keys = ApiKeys(workspace.database)
+        is_first = not keys.any()
+        key, token = keys.create(name, scope, current_user())
     typer.echo(to_json_line(key.to_dict() | {"token": token}) if as_json else token)
-    say(stderr_console(), f"key {key.id} for {printable(key.name)}; keep it, it is not shown again")
+    console = stderr_console()
+    say(console, f"key {key.id} for {printable(key.name)}; keep it, it is not shown again")
+    if is_first:
+        say(console, "from now on the service wants a key of everybody, in the browser too")
 
 
 @app.command("list", short_help="List the keys, without their secrets.")

@@ -20,7 +20,12 @@ def init(
         str, typer.Option(metavar="NAME", help="`embedded`, a model directory, or a hub id.")
     ] = "embedded",
     cross_encoder: Annotated[
-        str, typer.Option(metavar="NAME", help="`none`, a model directory, or a hub id.")
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="`none`, `late-interaction` (compares the bi-encoder's tokens one by one), a model "
+            "directory, or a hub id.",
+        ),
     ] = "none",
     store: Annotated[
         str,

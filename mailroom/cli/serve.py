@@ -63,6 +63,8 @@ def _serve_alone(workspace: "Workspace", listener: socket.socket) -> None:
     with Service(workspace) as service:
         for notice in workspace.notices():
             say(console, notice)
+        if not service.keys.any():
+            say(console, "no keys yet: open to this machine alone; `mailroom keys create` makes one")
         _say_where(console, listener, service.live.current.version)
         run(service, listener)
 

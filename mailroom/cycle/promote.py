@@ -11,6 +11,7 @@ from mailroom.config import ModelSettings
 from mailroom.cycle.desk import Desk
 from mailroom.cycle.setup import Setup
 from mailroom.errors import ModelError
+from mailroom.models.encoder_config import read_config_fields
 from mailroom.models.lexical import LEXICAL_NAME
 from mailroom.models.prototypes import PROTOTYPES_NAME
 from mailroom.models.registry import (
@@ -51,7 +52,10 @@ def publish(
         if setup.cross_encoder is not None:
             _place(Path(setup.cross_encoder), draft / CROSS_ENCODER)
             precision[CROSS_ENCODER] = setup.cross_precision or "fp32"
-            names[CROSS_ENCODER] = champion.base_models.get(CROSS_ENCODER, names[BI_ENCODER])
+            kind = read_config_fields(draft / CROSS_ENCODER).get("kind")
+            goes_on = kind == desk.champion.cross_encoder_kind
+            before = champion.base_models.get(CROSS_ENCODER) if goes_on else None
+            names[CROSS_ENCODER] = before or names[BI_ENCODER]
         if setup.prototypes is not None:
             shutil.copyfile(setup.prototypes, draft / PROTOTYPES_NAME)
         if setup.lexical is not None:

@@ -102,7 +102,11 @@ def load_cross_encoder(directory: Path, precision: Precision, intra_op_threads: 
         from mailroom.models.one_pass import OnePassCrossEncoder
 
         return OnePassCrossEncoder.load(directory, precision, intra_op_threads)
+    if kind == "late-interaction":
+        from mailroom.models.late_interaction import LateInteraction
+
+        return LateInteraction.load(directory, precision, intra_op_threads)
     raise ModelError(
-        f"{directory / CONFIG_NAME}: expected kind {PAIRWISE} or one-pass, got {kind!r}; "
+        f"{directory / CONFIG_NAME}: expected kind {PAIRWISE}, one-pass or late-interaction, got {kind!r}; "
         "it may have been made by a newer mailroom"
     )

@@ -48,10 +48,27 @@ class PairwiseConfig:
     kind: str = "pairwise"
 
 
-ConfigT = TypeVar("ConfigT", BiEncoderConfig, PairwiseConfig)
+@dataclass(frozen=True, slots=True)
+class LateInteractionConfig:
+    """How texts are read for late interaction, and what turns it into a score.
+
+    A score is `weight` × late interaction; candidates are ranked by score + the bi-encoder's cosine, and
+    `temperature` divides that sum before the softmax over the candidates.
+    """
+
+    max_email_tokens: int
+    max_label_tokens: int
+    weight: float
+    temperature: float
+    email_prompt: str = ""
+    label_prompt: str = ""
+    kind: str = "late-interaction"
 
 
-def write_config(directory: Path, config: BiEncoderConfig | PairwiseConfig) -> None:
+ConfigT = TypeVar("ConfigT", BiEncoderConfig, PairwiseConfig, LateInteractionConfig)
+
+
+def write_config(directory: Path, config: BiEncoderConfig | PairwiseConfig | LateInteractionConfig) -> None:
     """Write encoder.json into `directory`."""
     content = {"format": CONFIG_FORMAT, **dataclasses.asdict(config)}
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"

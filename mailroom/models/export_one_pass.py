@@ -5,19 +5,29 @@ target/  encoder.json  tokenizer.json  model.fp32.onnx  model.int8.onnx  weights
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mailroom.errors import ModelError
-from mailroom.models.encoder_config import GRAPH_NAMES, TOKENIZER_NAME, WEIGHTS_NAME
+from mailroom.models.encoder_config import (
+    GRAPH_NAMES,
+    TOKENIZER_NAME,
+    WEIGHTS_NAME,
+    LateInteractionConfig,
+    write_config,
+)
+from mailroom.models.late_interaction import READ, READS
 from mailroom.models.one_pass import OnePassServingConfig, write_serving_config
-from mailroom.models.one_pass_config import OnePassConfig, read_config
+from mailroom.models.one_pass_config import OnePassConfig, config_from_encoder, read_config
 from mailroom.models.one_pass_session import READS_EMAIL, state_names
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 Progress = Callable[[str], None]
 SAFETENSORS_NAME = "model.safetensors"
@@ -30,19 +40,54 @@ def export_one_pass(source: Path, target: Path, progress: Progress | None = None
     of model, lacks tensors or holds non-finite ones, or when the packages for exporting are missing.
     """
     say = progress or (lambda _: None)
+    from mailroom.models.export_one_pass_graph import build_graph, graph_tensor_shapes
+
     config = read_config(source)
-    tensors = _read_tensors(source, config)
+    tensors = _read_tensors(source, graph_tensor_shapes(config))
+    _start(source, target)
+    serving = _serving_config(config)
+    write_serving_config(target, serving)
+    say("writing the fp32 graph")
+    model = build_graph(config, tensors)
+    _write_graphs(model, READS_EMAIL, state_names(config.num_hidden_layers), target, say)
+    _copy_weights(source, target / WEIGHTS_NAME)
+    return {"kind": serving.kind, "max_tokens": serving.max_email_tokens, "temperature": serving.temperature}
+
+
+def export_late_interaction(
+    source: Path, target: Path, weight: float, temperature: float, progress: Progress | None = None
+) -> LateInteractionConfig:
+    """Export an encoder's folder into the new directory `target`, to compare its tokens one by one.
+
+    Raises ModelError when the folder holds no BERT-like encoder, lacks tensors or holds non-finite ones.
+    """
+    from mailroom.models.export_one_pass_graph import build_late_interaction_graph, encoder_tensor_shapes
+
+    say = progress or (lambda _: None)
+    encoder = config_from_encoder(source)
+    tensors = _read_tensors(source, encoder_tensor_shapes(encoder))
+    _start(source, target)
+    config = LateInteractionConfig(
+        max_email_tokens=encoder.max_email_tokens,
+        max_label_tokens=encoder.max_label_tokens,
+        weight=weight,
+        temperature=temperature,
+        email_prompt=encoder.email_prompt,
+        label_prompt=encoder.label_prompt,
+    )
+    write_config(target, config)
+    say("writing the fp32 graph")
+    _write_graphs(build_late_interaction_graph(encoder, tensors), READS, READ, target, say)
+    return config
+
+
+def _start(source: Path, target: Path) -> None:
     if not (source / TOKENIZER_NAME).is_file():
         raise ModelError(
             f"{source}: expected a {TOKENIZER_NAME}, found none; save the model with its tokenizer"
         )
     target.mkdir(parents=True)
     shutil.copyfile(source / TOKENIZER_NAME, target / TOKENIZER_NAME)
-    serving = _serving_config(config)
-    write_serving_config(target, serving)
-    _write_graphs(config, tensors, target, say)
-    _copy_weights(source, target / WEIGHTS_NAME)
-    return {"kind": serving.kind, "max_tokens": serving.max_email_tokens, "temperature": serving.temperature}
 
 
 def _serving_config(config: OnePassConfig) -> OnePassServingConfig:
@@ -56,11 +101,9 @@ def _serving_config(config: OnePassConfig) -> OnePassServingConfig:
     )
 
 
-def _read_tensors(source: Path, config: OnePassConfig) -> dict[str, NDArray[np.float32]]:
+def _read_tensors(source: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, NDArray[np.float32]]:
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
-
-    from mailroom.models.export_one_pass_graph import graph_tensor_shapes
 
     path = source / SAFETENSORS_NAME
     try:
@@ -69,7 +112,7 @@ def _read_tensors(source: Path, config: OnePassConfig) -> dict[str, NDArray[np.f
         raise ModelError(f"{source}: expected {SAFETENSORS_NAME}, found no file") from exc
     except (OSError, SafetensorError) as exc:
         raise ModelError(f"{path} is damaged or no safetensors file; fetch or build the model again") from exc
-    shapes = graph_tensor_shapes(config)
+    found = _without_prefix(found)
     missing = sorted(set(shapes) - set(found))
     if missing:
         raise ModelError(
@@ -89,25 +132,29 @@ def _read_tensors(source: Path, config: OnePassConfig) -> dict[str, NDArray[np.f
     return tensors
 
 
+def _without_prefix(tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Names without what a family's own class puts before them (`bert.`, `roberta.`, `model.`)."""
+    marker = "embeddings.word_embeddings.weight"
+    prefix = next((name[: -len(marker)] for name in tensors if name.endswith(marker)), "")
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+
+
 def _write_graphs(
-    config: OnePassConfig, tensors: dict[str, NDArray[np.float32]], target: Path, say: Progress
+    model: "ModelProto", switch: str, first: Collection[str], target: Path, say: Progress
 ) -> None:
+    """Write the graph and its int8 form, each as one switch between what makes `first` and the rest."""
     import onnx
 
     from mailroom.models.export_halves import in_halves
-    from mailroom.models.export_one_pass_graph import build_graph
 
-    first = state_names(config.num_hidden_layers)
-    say("writing the fp32 graph")
     whole = target / ".whole.onnx"
-    model = build_graph(config, tensors)
     onnx.save(model, whole)
-    onnx.save(in_halves(model, READS_EMAIL, first), target / GRAPH_NAMES["fp32"])
+    onnx.save(in_halves(model, switch, first), target / GRAPH_NAMES["fp32"])
     say("writing the int8 graph")
     _write_int8(whole, target / GRAPH_NAMES["int8"])
     whole.unlink()
     int8 = onnx.load(target / GRAPH_NAMES["int8"])
-    onnx.save(in_halves(int8, READS_EMAIL, first), target / GRAPH_NAMES["int8"])
+    onnx.save(in_halves(int8, switch, first), target / GRAPH_NAMES["int8"])
 
 
 def _write_int8(source: Path, target: Path) -> None:

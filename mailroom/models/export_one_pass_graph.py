@@ -31,30 +31,60 @@ def build_graph(config: OnePassConfig, tensors: Mapping[str, Array]) -> onnx.Mod
     writer = _OnePassGraph(config, tensors)
     states = writer.read_email()
     results = {**states, "scores": writer.score_candidates()}
-    for name, value in results.items():
-        writer.nodes.append(helper.make_node("Identity", [value], [name], name=name))
     width = config.hidden_size
     shapes: dict[str, list[int | str]] = {
         name: [1, width] if name == "vector" else [1, "T", width] for name in states
     }
     given = [_floats(f"email_{name}", shape) for name, shape in shapes.items()]
-    ids = [
-        helper.make_tensor_value_info(name, TensorProto.INT64, [size])
-        for name, size in (("email_ids", "T"), ("label_ids", "N"), ("label_lengths", "K"))
-    ]
+    ids = [_ids("email_ids", "T"), _ids("label_ids", "N"), _ids("label_lengths", "K")]
     outputs = [_floats(name, shape) for name, shape in shapes.items()]
-    graph = helper.make_graph(
-        writer.nodes,
-        "one_pass_cross_encoder",
-        [*ids, *given],
-        [*outputs, _floats("scores", ["K"])],
-        writer.constants,
-    )
+    return _finished(writer, results, [*ids, *given], [*outputs, _floats("scores", ["K"])])
+
+
+def build_late_interaction_graph(config: OnePassConfig, tensors: Mapping[str, Array]) -> onnx.ModelProto:
+    """The encoder's reading alone, and the products that late interaction needs, as two halves in fp32:
+
+    email_ids (T,)                           → vector (1, D), tokens (T, D) of length 1 each
+    email_tokens (T, D), label_tokens (N, D) → best (N,): each row's highest product with the email's
+    """
+    writer = _OnePassGraph(config, tensors)
+    states, _, _ = writer.read_layers()
+    flat = writer.add("Squeeze", states, writer.integers(0))
+    email = writer.add("Transpose", "email_tokens", perm=[1, 0])
+    alike = writer.add("MatMul", "label_tokens", email)
+    results = {
+        "vector": writer.pool_email(states),
+        "tokens": writer.unit(flat),
+        "best": writer.add("ReduceMax", alike, writer.integers(1), keepdims=0),
+    }
+    width = config.hidden_size
+    inputs = [
+        _ids("email_ids", "T"),
+        _floats("email_tokens", ["T", width]),
+        _floats("label_tokens", ["N", width]),
+    ]
+    outputs = [_floats("vector", [1, width]), _floats("tokens", ["T", width]), _floats("best", ["N"])]
+    return _finished(writer, results, inputs, outputs)
+
+
+def _finished(
+    writer: GraphWriter,
+    results: Mapping[str, str],
+    inputs: Sequence[onnx.ValueInfoProto],
+    outputs: Sequence[onnx.ValueInfoProto],
+) -> onnx.ModelProto:
+    for name, value in results.items():
+        writer.nodes.append(helper.make_node("Identity", [value], [name], name=name))
+    graph = helper.make_graph(writer.nodes, "one_pass_cross_encoder", inputs, outputs, writer.constants)
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)]
     model = helper.make_model(graph, opset_imports=opsets, producer_name="mailroom")
     model.ir_version = IR_VERSION
     onnx.checker.check_model(model)
     return model
+
+
+def _ids(name: str, size: str) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.INT64, [size])
 
 
 def _floats(name: str, shape: Sequence[int | str]) -> onnx.ValueInfoProto:
@@ -72,6 +102,12 @@ class _OnePassGraph(GraphWriter):
 
     def read_email(self) -> dict[str, str]:
         """The email's half: what every run of candidates needs of it, by the names that serving uses."""
+        email, keys, values = self.read_layers()
+        names = state_names(self.config.num_hidden_layers)
+        return dict(zip(names, [*keys, *values, self.pool_email(email)], strict=True))
+
+    def read_layers(self) -> tuple[str, list[str], list[str]]:
+        """The email's last states (1, T, D), and keys and values of every layer."""
         first, end = self.integers(0), self.add("Shape", "email_ids")
         step = self.constant(np.array(1, dtype=np.int64))
         email = self._embed("email_ids", self.add("Range", self._first(first), self._first(end), step))
@@ -82,8 +118,7 @@ class _OnePassGraph(GraphWriter):
             email = self._finish(email, self._attend(query, key, value), base)
             keys.append(key)
             values.append(value)
-        names = state_names(self.config.num_hidden_layers)
-        return dict(zip(names, [*keys, *values, self._pool_email(email)], strict=True))
+        return email, keys, values
 
     def score_candidates(self) -> str:
         """The candidates' half, from their ids and the email's states to scores (K,)."""
@@ -206,12 +241,13 @@ class _OnePassGraph(GraphWriter):
                 self.tensors["one_pass.head.bias"],
             )
             return self.add("Squeeze", head, self.integers(1))
-        cosines = self.add("Mul", self._unit(candidates), self._unit("email_vector"))
+        cosines = self.add("Mul", self.unit(candidates), self.unit("email_vector"))
         product = self.add("ReduceSum", cosines, self.integers(1), keepdims=0)
         scale = np.exp(self.tensors["one_pass.log_scale"])
         return self.add("Mul", product, self.constant(np.array(scale, dtype=np.float32)))
 
-    def _pool_email(self, email: str) -> str:
+    def pool_email(self, email: str) -> str:
+        """What the bi-encoder makes of the last states (1, T, D): (1, D)."""
         if self.config.pooling == "mean":
             return self.add("ReduceMean", email, self.integers(1), keepdims=0)
         return self.add("Gather", email, self.constant(np.array(0, dtype=np.int64)), axis=1)
@@ -225,7 +261,8 @@ class _OnePassGraph(GraphWriter):
         )
         return self.add("Div", self.add("MatMul", member, flat), counts)
 
-    def _unit(self, vectors: str) -> str:
+    def unit(self, vectors: str) -> str:
+        """The rows of a matrix, each brought to length 1."""
         return self.add("LpNormalization", vectors, axis=1, p=2)
 
 
@@ -258,3 +295,8 @@ def graph_tensor_shapes(config: OnePassConfig) -> dict[str, tuple[int, ...]]:
     if config.readout == "linear":
         return shapes | {"one_pass.head.weight": (1, width), "one_pass.head.bias": (1,)}
     return shapes | {"one_pass.log_scale": ()}
+
+
+def encoder_tensor_shapes(config: OnePassConfig) -> dict[str, tuple[int, ...]]:
+    """Those of them that are the encoder's own, which is all that `build_late_interaction_graph` needs."""
+    return {name: shape for name, shape in graph_tensor_shapes(config).items() if "one_pass." not in name}

@@ -26,7 +26,7 @@ from mailroom import __version__
 from mailroom.errors import ModelError
 from mailroom.models.bi_encoder import BiEncoder
 from mailroom.models.cross_encoder import CrossEncoder, load_cross_encoder
-from mailroom.models.encoder_config import CONFIG_NAME, GRAPH_NAMES, TOKENIZER_NAME
+from mailroom.models.encoder_config import CONFIG_NAME, GRAPH_NAMES, TOKENIZER_NAME, read_config_fields
 from mailroom.models.lexical import LEXICAL_NAME, Lexical, load_lexical
 from mailroom.models.prototypes import PROTOTYPES_NAME, Prototypes, load_prototypes
 from mailroom.models.runtime import Precision
@@ -93,6 +93,13 @@ class ModelVersion:
     def has_cross_encoder(self) -> bool:
         """Whether candidates can be reranked."""
         return f"{CROSS_ENCODER}/{CONFIG_NAME}" in self.manifest.files
+
+    @property
+    def cross_encoder_kind(self) -> str | None:
+        """`pairwise`, `one-pass` or `late-interaction`; None where the version decides by retrieval alone."""
+        if not self.has_cross_encoder:
+            return None
+        return str(read_config_fields(self.directory / CROSS_ENCODER).get("kind"))
 
     def load_bi_encoder(self, precision: Precision | None = None, intra_op_threads: int = 1) -> BiEncoder:
         """The bi-encoder, in the precision that the manifest chose unless one is given."""

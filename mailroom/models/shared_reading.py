@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mailroom.models.bi_encoder import BiEncoder
-from mailroom.models.cross_encoder import load_cross_encoder
+from mailroom.models.cross_encoder import CrossEncoder, load_cross_encoder
+from mailroom.models.late_interaction import LateInteraction
 from mailroom.models.one_pass import OnePassCrossEncoder
 from mailroom.models.parity import compare_scores, cosines
-from mailroom.models.runtime import Precision
 
+EmailReader = OnePassCrossEncoder | LateInteraction
 # Weights kept in half precision move a cosine by about 1e-4; other weights, prompts or lengths by far more.
 MAX_COSINE_DIFFERENCE = 1e-3
 # More than any encoder reads, so that two that stop at different lengths are told apart.
@@ -29,32 +30,35 @@ def shared_reading(
     """By precision: whether the cross-encoder reads `texts` to the bi-encoder's cosines with `labels`.
 
     In fp32 they must be equal; in int8 they must pass the gate that int8 is held to anyway. Cross-encoders
-    of another kind than one-pass share nothing.
+    that read each pair anew share nothing.
     """
     shared = {"fp32": False, "int8": False}
-    reader = load_cross_encoder(cross_encoder, "fp32")
+    reader = email_reader(load_cross_encoder(cross_encoder, "fp32"))
     base = BiEncoder.load(bi_encoder, "fp32")
-    if not isinstance(reader, OnePassCrossEncoder) or len(reader.read("a").vector) != base.dimension:
+    if reader is None or len(reader.read("a").vector) != base.dimension:
         return shared
     queries = [*texts, *labels, " ".join([*texts, *labels] * _REPEATS_OF_LONG_TEXT)]
     reference = cosines(base, labels, queries)
     difference = np.abs(reference - cosines(_Joint(reader, base), labels, queries)).max(initial=0.0)
     shared["fp32"] = bool(difference <= MAX_COSINE_DIFFERENCE)
     if shared["fp32"]:
-        small = _Joint(_open(cross_encoder, "int8"), BiEncoder.load(bi_encoder, "int8"))
-        shared["int8"] = compare_scores(reference, cosines(small, labels, queries)).passed
+        small = email_reader(load_cross_encoder(cross_encoder, "int8"))
+        if small is not None:
+            both = _Joint(small, BiEncoder.load(bi_encoder, "int8"))
+            shared["int8"] = compare_scores(reference, cosines(both, labels, queries)).passed
     return shared
 
 
-def _open(directory: Path, precision: Precision) -> OnePassCrossEncoder:
-    return OnePassCrossEncoder.load(directory, precision)
+def email_reader(cross_encoder: CrossEncoder | None) -> EmailReader | None:
+    """The cross-encoder as one that reads an email by itself, before any label; None if it is none."""
+    return cross_encoder if isinstance(cross_encoder, OnePassCrossEncoder | LateInteraction) else None
 
 
 @dataclass(frozen=True, slots=True)
 class _Joint:
     """What a shared reading retrieves by: emails of the cross-encoder, labels of the bi-encoder."""
 
-    reader: OnePassCrossEncoder
+    reader: EmailReader
     base: BiEncoder
 
     @property

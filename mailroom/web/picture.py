@@ -9,6 +9,12 @@ from mailroom.store.cycles import Cycle, CycleLog
 from mailroom.store.snapshots import Snapshots
 from mailroom.web.site import Site
 
+_RERANKING = {
+    "pairwise": "reads each pair anew",
+    "one-pass": "listwise softmax over the candidates",
+    "late-interaction": "late interaction, word by word",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Box:
@@ -81,7 +87,7 @@ def _speed_layer(site: Site, summary: Mapping[str, Any]) -> tuple[Box, ...]:
         Box(
             "bi_encoder",
             "Bi-encoder",
-            "MNR-trained on your mail" if version.manifest.trained_from else "pretrained, cold start",
+            _training(version.manifest.trained_from),
             (("p50", _ms(latency, "encode", "p50")), ("p95", _ms(latency, "encode", "p95"))),
             "/models",
         ),
@@ -96,13 +102,15 @@ def _speed_layer(site: Site, summary: Mapping[str, Any]) -> tuple[Box, ...]:
 
 
 def _precision_layer(site: Site, summary: Mapping[str, Any]) -> tuple[Box, ...]:
-    reranks = site.service.live.current.workspace.version.has_cross_encoder
+    version = site.service.live.current.workspace.version
+    reranks = version.has_cross_encoder
+    how = _RERANKING.get(version.cross_encoder_kind or "", "not in this version")
     latency, predictions = summary["latency_ms"], summary["predictions"]
     return (
         Box(
             "cross_encoder",
             "Cross-encoder",
-            "listwise softmax over the candidates" if reranks else "not in this version",
+            how,
             (("p50", _ms(latency, "rerank", "p50")), ("p95", _ms(latency, "rerank", "p95")))
             if reranks
             else (("decides", "retrieval"),),
@@ -211,7 +219,16 @@ def _drift(site: Site) -> Measure:
 def _step(cycle: Cycle | None, part: str) -> str:
     if cycle is None:
         return "none yet"
-    return "done" if any(part in step for step in cycle.steps) else "left out"
+    taken = [result for step, result in cycle.steps.items() if part in step]
+    return "done" if any("skipped" not in result for result in taken) else "left out"
+
+
+def _training(trained_from: Mapping[str, Any]) -> str:
+    """How the version that answers came to its encoder."""
+    if not trained_from:
+        return "pretrained, cold start"
+    only_labels = str(trained_from.get("setup", "")).startswith("label_vectors")
+    return "label vectors learned" if only_labels else "MNR-trained on your mail"
 
 
 def _ended(cycle: Cycle | None) -> str:

@@ -29,6 +29,12 @@ from mailroom.workspace.user import current_user
 from mailroom.workspace.workspace import MODELS, Workspace
 
 # The gate looks at this many labels at most, spread over the tree: more would only take longer.
+# What `cross_encoder` names beside models: the bi-encoder's own tokens, compared one by one.
+LATE_INTERACTION = "late-interaction"
+# Chosen on training texts of five label trees, by name and with descriptions; the temperature is the median
+# of those fitted on four of them for the fifth (docs/experiments-cross-encoder.md).
+LATE_WEIGHT_NAMES, LATE_WEIGHT_DESCRIBED = 0.3, 0.6
+LATE_TEMPERATURE = 0.075
 GATE_LABELS = 300
 CROSS_GATE_LABELS = 20
 
@@ -45,9 +51,9 @@ def create_workspace(
 ) -> Workspace:
     """Make a workspace in `root` and open it.
 
-    `bi_encoder` and `cross_encoder` are `embedded`, a directory, a hub id, or (cross) `none`; `store` is the
-    URL of the prediction log. Raises ConfigError where the folder or the store cannot be used, TaxonomyError,
-    ModelError, StoreError.
+    `bi_encoder` and `cross_encoder` are `embedded`, a directory, a hub id, or (cross) `none` or
+    `late-interaction`; `store` is the URL of the prediction log. Raises ConfigError where the folder or the
+    store cannot be used, TaxonomyError, ModelError, StoreError.
     """
     _check_folder(root)
     _check_store(store, root)
@@ -87,6 +93,7 @@ def make_version(
     `sources` maps the encoder's folder to (name as the user gave it, directory of the base model).
     """
     from mailroom.models.export import export_bi_encoder, export_cross_encoder
+    from mailroom.models.export_one_pass import export_late_interaction
 
     precision: dict[str, Precision] = {}
     parity: dict[str, Any] = {}
@@ -94,7 +101,12 @@ def make_version(
     with draft_version(models) as draft:
         # First, since a one-pass model that is unusable is found within a second, before the slower export.
         if CROSS_ENCODER in sources:
-            export_cross_encoder(sources[CROSS_ENCODER][1], draft / CROSS_ENCODER, progress)
+            name, source = sources[CROSS_ENCODER]
+            if name == LATE_INTERACTION:
+                weight = late_weight(taxonomy)
+                export_late_interaction(source, draft / CROSS_ENCODER, weight, LATE_TEMPERATURE, progress)
+            else:
+                export_cross_encoder(source, draft / CROSS_ENCODER, progress)
         export_bi_encoder(sources[BI_ENCODER][1], draft / BI_ENCODER, progress)
         progress("comparing int8 with fp32")
         parity[BI_ENCODER] = _bi_encoder_gate(draft / BI_ENCODER, taxonomy)
@@ -141,7 +153,10 @@ def _resolve(bi_encoder: str, cross_encoder: str) -> dict[str, tuple[str, Path]]
     from mailroom.models.sources import resolve_base_model
 
     sources = {BI_ENCODER: (bi_encoder, resolve_base_model(bi_encoder))}
-    if cross_encoder != "none":
+    if cross_encoder == LATE_INTERACTION:
+        # The bi-encoder itself compares its tokens.
+        sources[CROSS_ENCODER] = (cross_encoder, sources[BI_ENCODER][1])
+    elif cross_encoder != "none":
         sources[CROSS_ENCODER] = (cross_encoder, resolve_base_model(cross_encoder))
     return sources
 
@@ -190,6 +205,12 @@ def _cross_encoder_gate(directory: Path, taxonomy: Taxonomy) -> dict[str, Any]:
     labels = [competitor_text(label, taxonomy) for label in _spread(taxonomy, CROSS_GATE_LABELS)]
     fp32, int8 = (load_cross_encoder(directory, precision) for precision in ("fp32", "int8"))
     return cross_parity(fp32, int8, labels, SAMPLE_MAIL).to_dict()
+
+
+def late_weight(taxonomy: Taxonomy) -> float:
+    """What late interaction counts beside the cosine: more where labels say what belongs to them."""
+    described = sum(bool(label.description) for label in taxonomy.assignable)
+    return LATE_WEIGHT_DESCRIBED if 2 * described > len(taxonomy.assignable) else LATE_WEIGHT_NAMES
 
 
 def _shared_reading(draft: Path, taxonomy: Taxonomy) -> dict[str, bool]:

@@ -10,9 +10,7 @@ from mailroom.cycle.run import Options, learn, preview
 from mailroom.cycle.steps import Tell
 from mailroom.models.registry import BI_ENCODER, CROSS_ENCODER
 from mailroom.models.runtime import Precision
-from mailroom.workspace.workspace import MODELS, Workspace
-
-CYCLES = "cycles"
+from mailroom.workspace.workspace import CYCLES, MODELS, Workspace
 
 
 def desk_of(workspace: Workspace) -> Desk:

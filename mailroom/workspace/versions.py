@@ -1,6 +1,7 @@
 """The model versions of a workspace: what there is, which one answers, and every change of that."""
 
 import re
+import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,12 +15,13 @@ from mailroom.models.prototypes import PROTOTYPES_NAME
 from mailroom.models.registry import ModelVersion, list_versions, load_version
 from mailroom.models.retention import remove_version, size_bytes
 from mailroom.store.promotions import Promotion, before_current
-from mailroom.workspace.workspace import MODELS, Workspace
+from mailroom.workspace.workspace import CYCLES, MODELS, Workspace
 
 CURRENT = "current"
 PREVIOUS = "previous"
 
 _NUMBER = re.compile(r"v?(\d+)")
+_REPORT = "report.html"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,15 @@ class Versions:
     def find(self, name: str) -> ModelVersion:
         """The version by its id, its number, the beginning of its id, `current` or `previous`; ModelError."""
         return load_version(self.directory / self._id(name))
+
+    def report(self, version: ModelVersion) -> Path | None:
+        """The page that the learning cycle which made it left here, or None."""
+        try:
+            cycle = uuid.UUID(str(version.manifest.trained_from.get("cycle")))
+        except ValueError:
+            return None
+        path = self._workspace.root / CYCLES / str(cycle) / _REPORT
+        return path if path.is_file() else None
 
     def diff(self, one: str, other: str) -> Difference:
         """What tells two versions apart."""

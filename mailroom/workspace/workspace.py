@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from mailroom.workspace.evaluation import GoldRun
 
 MODELS = "models"
+CYCLES = "cycles"
 
 
 class Workspace:
@@ -137,7 +138,7 @@ class Workspace:
         `remembering` makes of the bi-encoder what reads emails, such as one that knows some of them already.
         """
         from mailroom.classify.classifier import Classifier, LabelEntry, Provenance
-        from mailroom.models.one_pass import OnePassCrossEncoder
+        from mailroom.models.shared_reading import email_reader
 
         encoder = self.version.load_bi_encoder(self.precision())
         reranker = self.version.load_cross_encoder(self._cross_precision())
@@ -157,7 +158,7 @@ class Workspace:
             self.settings.classify,
             provenance,
             reranker,
-            reranker if shared and isinstance(reranker, OnePassCrossEncoder) else None,
+            email_reader(reranker) if shared else None,
             temperature_factor=self.version.temperature_factor,
             rules=self.review_rules(),
             words=None if words is None else words.for_labels([label.id for label in labels]),

@@ -33,6 +33,11 @@ def test_a_key_is_printed_once_and_listed_without_its_secret(run: Run, desk: Pat
     assert json.loads(run("-w", desk, "keys", "list", "--json").out)["scopes"] == ["classify", "review"]
 
 
+def test_the_first_key_says_that_everybody_needs_one_now(run: Run, desk: Path) -> None:
+    assert "in the browser too" in run("-w", desk, "keys", "create", "ann", "--scope", "classify").err
+    assert "in the browser too" not in run("-w", desk, "keys", "create", "ben", "--scope", "admin").err
+
+
 def test_a_key_is_revoked_only_when_that_is_said(run: Run, desk: Path) -> None:
     made = json.loads(run("-w", desk, "keys", "create", "ann", "--scope", "admin", "--json").out)
     assert run("-w", desk, "keys", "revoke", made["id"]).code == 2

@@ -42,11 +42,14 @@ ROOT = Path(__file__).parents[2]
 Start = Callable[..., "tuple[subprocess.Popen[str], str]"]
 
 
-def add_version(root: Path, note: str, refused: Sequence[str] = ()) -> str:
-    """A version whose files are there and checked; a stand-in answers. `refused` is the gate's word."""
+def add_version(root: Path, note: str, refused: Sequence[str] = (), cycle: str = "") -> str:
+    """A version whose files are there and checked; a stand-in answers. `refused` is the gate's word.
+
+    `cycle` is the learning cycle that it says it comes from.
+    """
     with draft_version(root / "models") as draft:
         (draft / "note.txt").write_text(note, encoding="utf-8")
-        origin = {"refused": list(refused)} if refused else {}
+        origin = ({"refused": list(refused)} if refused else {}) | ({"cycle": cycle} if cycle else {})
         manifest = make_manifest(
             {"bi_encoder": "hashing"}, {"bi_encoder": "fp32"}, metrics={"top_1": 0.5}, trained_from=origin
         )
@@ -140,23 +143,18 @@ def send(
     return found
 
 
+def serve_command(root: Path, *more: str) -> list[str]:
+    """The command that serves a workspace with the stand-in for its models."""
+    return [sys.executable, "-m", "tests.web.serve_stand_in", "-w", str(root), "serve", *more]
+
+
 @pytest.fixture
 def start(root: Path) -> Iterator[Start]:
     """Start the service on a free port; gives the process and its address."""
     started: list[subprocess.Popen[str]] = []
 
     def start(*more: str) -> tuple[subprocess.Popen[str], str]:
-        command = [
-            sys.executable,
-            "-m",
-            "tests.web.serve_stand_in",
-            "-w",
-            str(root),
-            "serve",
-            "--port",
-            "0",
-            *more,
-        ]
+        command = serve_command(root, "--port", "0", *more)
         process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
         started.append(process)
         assert process.stderr is not None

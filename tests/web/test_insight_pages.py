@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 
 from mailroom.models.registry import list_versions
 from mailroom.records import Email, Feedback
+from mailroom.store.cycles import CycleLog
 from mailroom.store.log_query import LogFilter
 from mailroom.store.prediction_log import LogEntry
 from mailroom.taxonomy import load_taxonomy
@@ -104,7 +105,7 @@ def test_a_confused_pair_stands_side_by_side_the_mistaken_first(client: TestClie
     link = re.search(r'href="(/quality/pair[^"]*)"', client.get("/quality", headers=HTML).text)
     assert link is not None
     page = text_of(client, link[1].replace("&amp;", "&"))
-    assert "1 judged email that belong here got Lost parcel" in page
+    assert "1 judged email that belongs here got Lost parcel" in page
     assert "Lost parcel again got Lost parcel" in page
     assert "Describe Lost parcel and Late parcel" in page
 
@@ -175,3 +176,17 @@ def test_a_word_on_a_label_that_was_no_candidate_is_told_by_its_name(
     email = Email(logged.prediction.email_id, "Lost parcel", "Lost parcel, please.", {}, logged.received_at)
     service.workspace.log.append([LogEntry(few, email, "test")])
     assert "Billing > Wrong invoice corrected" in html.unescape(text_of(client, f"/log/{few.id}"))
+
+
+def test_the_picture_says_which_steps_of_the_last_cycle_were_left_out(
+    client: TestClient, service: Service
+) -> None:
+    cycles = CycleLog(service.workspace.database)
+    cycle = cycles.begin()
+    for step, result in (("bi_encoder", {"setup": {}}), ("distil", {"skipped": "too little time"})):
+        cycle = cycles.save_step(cycle, step, result)
+    cycles.finish(cycle, "refused", "no better")
+    text = text_of(client, "/")
+    assert "Bi-encoder training MNR, in-batch negatives last cycle done" in text
+    assert "Distillation teacher → student, MNR + KL last cycle left out" in text
+    assert "Cross-encoder training listwise softmax over top-K last cycle left out" in text

@@ -1,11 +1,14 @@
 """What people see: pages that read without JavaScript, escape everything, and heed their own forms alone."""
 
+import base64
+import hashlib
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uuid_utils
 from starlette.testclient import TestClient
 
 from mailroom.models.registry import list_versions
@@ -192,6 +195,27 @@ def test_models_are_promoted_and_rolled_back_on_the_page(
     assert "expected a model version" in refused.text
 
 
+def test_a_learning_cycles_report_is_read_where_its_version_stands(
+    client: TestClient, root: Path, tokens: Tokens
+) -> None:
+    cycle = str(uuid_utils.uuid7())
+    learned, stray = (add_version(root, cycle, cycle=name) for name in (cycle, "../../etc"))
+    (root / "cycles" / cycle).mkdir(parents=True)
+    page = "<!doctype html><style>p { margin: 0 }</style><p>What &lt;changed&gt;</p>"
+    (root / "cycles" / cycle / "report.html").write_text(page, encoding="utf-8")
+    client.headers["Authorization"] = f"Bearer {tokens.review}"
+    shown = client.get("/models").text
+    assert shown.count("The report of its learning cycle") == 1
+    answer = client.get(f"/models/{learned}/report")
+    assert (answer.status_code, answer.text) == (200, page)
+    digest = base64.b64encode(hashlib.sha256(b"p { margin: 0 }").digest()).decode()
+    assert f"style-src 'sha256-{digest}'" in answer.headers["Content-Security-Policy"]
+    for other in (stray, list_versions(root / "models")[0], "v9999-00000000"):
+        assert client.get(f"/models/{other}/report", headers=HTML).status_code == 404
+    client.headers["Authorization"] = f"Bearer {tokens.classify}"
+    assert client.get(f"/models/{learned}/report", headers=HTML).status_code == 403
+
+
 def test_a_version_that_the_gate_refused_says_why_and_is_not_promoted_on_the_page(
     client: TestClient, root: Path, service: Service
 ) -> None:
@@ -346,8 +370,8 @@ def test_quality_says_what_may_be_automatic_and_what_is_taken_for_what(client: T
         answer = send(client, number, subject, body=f"{number}" * 3 if subject == "Lost" else "")
         client.post("/v1/feedback", json={"prediction_id": answer["id"], "label": label})
     text = client.get("/quality", params={"precision": "90"}).text
-    assert "90 % precision → " in text
-    assert "75.0 %" in text
+    assert "90% precision → " in text
+    assert "75.0%" in text
     assert "describe Lost parcel and Late parcel" in text
     assert '<circle class="dot"' in text
     part = client.get("/quality", params={"precision": "99"}, headers={"HX-Request": "true"}).text

@@ -4,7 +4,6 @@ import json
 import random
 import signal
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -13,7 +12,7 @@ import httpx2 as httpx
 import pytest
 
 from mailroom.workspace import Workspace
-from tests.web.conftest import Start
+from tests.web.conftest import Start, serve_command
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 60
@@ -51,16 +50,7 @@ def test_a_signal_ends_the_service_when_what_it_took_is_answered(start: Start, r
 
 
 def test_other_machines_are_let_in_with_keys_only(root: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "tests.web.serve_stand_in",
-        "-w",
-        str(root),
-        "serve",
-        "--host",
-        "0.0.0.0",
-    ]
+    command = serve_command(root, "--host", "0.0.0.0")
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS, check=False)
     assert done.returncode == 1
     assert "mailroom keys create" in done.stderr
@@ -70,7 +60,7 @@ def test_other_machines_are_let_in_with_keys_only(root: Path) -> None:
 def test_a_port_in_use_is_one_line(start: Start, root: Path) -> None:
     _, address = start()
     port = address.rpartition(":")[2]
-    command = [sys.executable, "-m", "tests.web.serve_stand_in", "-w", str(root), "serve", "--port", port]
+    command = serve_command(root, "--port", port)
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS, check=False)
     assert done.returncode == 1
     assert "cannot be listened on" in done.stderr

@@ -34,7 +34,7 @@ document.addEventListener("keydown", (event) => {
     press("skip");
   } else if (/^[1-5]$/.test(event.key)) {
     const choice = form() && form().querySelector(`input[data-key="${event.key}"]`);
-    if (choice) {
+    if (choice && choice.offsetParent) {
       choice.checked = true;
       choice.focus();
     }

@@ -31,10 +31,10 @@ from mailroom.store.feedback import FeedbackFilter
 from mailroom.store.prediction_reader import PredictionReader
 from mailroom.store.snapshots import Snapshots
 from mailroom.workspace.feedback_import import FeedbackImport
-from mailroom.workspace.learning import CYCLES, learn_workspace
+from mailroom.workspace.learning import learn_workspace
 from mailroom.workspace.replay.reviewer import Answer, Reviewer
 from mailroom.workspace.replay.stream import make_stream, write_history
-from mailroom.workspace.workspace import MODELS, Workspace
+from mailroom.workspace.workspace import CYCLES, MODELS, Workspace
 
 DESK, ALL_LABELS, STATE = "desk", "all-labels", "replay.json"
 
