@@ -34,7 +34,7 @@ _ROUNDS = 3
 _TEXTS_COUNT = 2.0
 # Fewer labelled emails cannot choose; and with so many a label, mail took more than it gave.
 _LEAST_JUDGED = 30
-_ENOUGH_A_LABEL = 5
+_ENOUGH_A_LABEL = 3
 _AT_ONCE = 4096
 
 
@@ -78,7 +78,7 @@ def choose_weight(
     """The weight of WEIGHTS by which examples are told best from what other folds taught: least log loss.
 
     Examples of `folds` (n,) ≥ 0 are answered, the rest teaches only. 0 where few are answered, and where
-    there are 5 of them a label on average: they are mostly emails that were hard, and would give too much to
+    there are 3 of them a label on average: they are mostly emails that were hard, and would give too much to
     the mail at the cost of easy ones.
     """
     answered_count = int((folds >= 0).sum())

@@ -4,12 +4,12 @@ Knows no screen. An answer is written when the next one is given, so that the la
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
 from mailroom.curate.near_duplicates import find_near_duplicates
-from mailroom.curate.queue import Kind, Waiting, choose
+from mailroom.curate.queue import Kind, Spoken, Waiting, choose
 from mailroom.records import FeedbackSource, Prediction
 from mailroom.store.email_reader import EmailReader, StoredEmail
 from mailroom.store.feedback import FeedbackFilter
@@ -58,6 +58,7 @@ class ReviewQueue:
         self._draws = ReviewDraws(workspace.database)
         self._emails = EmailReader(workspace.database)
         self._predictions = PredictionReader(workspace.database)
+        self._labels = len(workspace.taxonomy.assignable)
 
     def peek(self, size: int) -> list[ReviewItem]:
         """The next emails, left where they are: somebody else may get the same ones."""
@@ -69,10 +70,10 @@ class ReviewQueue:
         emails = self._emails.by_id(list(answers))
         picks = choose(
             self._waiting(unsure, emails),
-            [Waiting(answer.email_id, answer.margin) for answer in audits],
+            [Waiting(answer.email_id, answer.label, answer.margin) for answer in audits],
             size,
             self._settings.audit_share,
-            self._known(),
+            self._spoken(),
         )
         return [ReviewItem(emails[pick.email_id], answers[pick.email_id], pick.kind) for pick in picks]
 
@@ -96,16 +97,19 @@ class ReviewQueue:
         groups = find_near_duplicates([*spoken, *texts]).groups().tolist()
         asked = set(groups[: len(spoken)])
         return [
-            Waiting(answer.email_id, answer.margin, _likeness(answer), group)
+            Waiting(answer.email_id, answer.label, answer.margin, _likeness(answer), group)
             for answer, group in zip(unsure, groups[len(spoken) :], strict=True)
             if group not in asked
         ]
 
-    def _known(self) -> list[dict[str, float]]:
-        """What the newest emails with a word, and those in somebody's hands, are like."""
+    def _spoken(self) -> Spoken:
+        """What people said, and what the newest emails with a word, and those in hand, are like."""
+        said = Spoken(self._feedback.count_by_label(), self._labels)
+        if not said.little:
+            return said
         spoken = [row.feedback.email_id for row in self._feedback.query(FeedbackFilter(limit=_KNOWN))]
         answers = self._predictions.newest_of([*spoken, *self._draws.in_hand()])
-        return [_likeness(answer) for answer in answers.values()]
+        return replace(said, known=[_likeness(answer) for answer in answers.values()])
 
 
 def _likeness(answer: Prediction) -> dict[str, float]:

@@ -71,13 +71,13 @@ def test_mail_counts_where_labels_have_few_examples(monkeypatch: pytest.MonkeyPa
         return generator.normal(scale=scale, size=(count, 64)).astype(np.float32)
 
     own = unit(centres + noise(20, 0.3))
-    targets = (np.arange(60) % 20).astype(np.intp)
+    targets = (np.arange(40) % 20).astype(np.intp)
     mail, emails, asked = (
         unit(centres[rows] + noise(len(rows)))
         for rows in (np.arange(2000) % 20, targets, np.arange(600) % 20)
     )
-    examples = LabelledVectors(emails, targets, np.ones(60, dtype=np.float32))
-    folds = (np.arange(60) // 20).astype(np.intp)
+    examples = LabelledVectors(emails, targets, np.ones(40, dtype=np.float32))
+    folds = (np.arange(40) // 20).astype(np.intp)
     weight = choose_weight(names, own, examples, mail, folds)
     assert weight > 0
 
@@ -86,7 +86,7 @@ def test_mail_counts_where_labels_have_few_examples(monkeypatch: pytest.MonkeyPa
         return float(((asked @ learned.T).argmax(axis=1) == np.arange(600) % 20).mean())
 
     assert right(weight) > right(0.0) + 0.02
-    monkeypatch.setattr(unlabelled, "_ENOUGH_A_LABEL", 3)
+    monkeypatch.setattr(unlabelled, "_ENOUGH_A_LABEL", 2)
     assert choose_weight(names, own, examples, mail, folds) == 0
 
 
