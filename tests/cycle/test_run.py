@@ -225,9 +225,9 @@ def test_a_challenger_that_answers_worse_is_refused_and_nothing_changes(
     say(workspace, 5, first=300)
 
     def learn_badly(
-        labels: Sequence[str], texts: Any, examples: Any, vectors: Any, out: Path, seed: int
+        labels: Sequence[str], texts: Any, examples: Any, vectors: Any, out: Path, seed: int, mail: Any
     ) -> None:
-        learned = learn_labels(labels, texts, examples, vectors, out, seed)
+        learned = learn_labels(labels, texts, examples, vectors, out, seed, mail)
         replace(learned, labels=(*learned.labels[1:], learned.labels[0])).save(out)
 
     monkeypatch.setattr("mailroom.cycle.run.learn_labels", learn_badly)
