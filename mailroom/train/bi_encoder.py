@@ -168,10 +168,6 @@ def _encode(
             f"{len(unknown)} labels of the examples are not in the taxonomy, {unknown[0]!r} first; "
             "leave out examples of retired labels"
         )
-    negatives = tuple(
-        tuple(place[label] for label in example.negatives if label in place and label != example.label)
-        for example in examples
-    )
     lessons = tuple((tuple(place[label] for label in text.labels), text.shares) for text in taught)
     texts = [*(example.text for example in examples), *(text.text for text in taught)]
     weights = [*(example.weight for example in examples), *(text.weight for text in taught)]
@@ -179,7 +175,6 @@ def _encode(
         tuple(encoder.email_ids(text) for text in texts),
         np.array([*(place[example.label] for example in examples), *(-1 for _ in taught)], dtype=np.intp),
         np.array(weights, dtype=np.float32),
-        (*negatives, *(() for _ in taught)),
         (*(None for _ in examples), *lessons),
     )
 
@@ -195,7 +190,7 @@ def _digest(
     digest = hashlib.sha256(json.dumps(asdict(settings), sort_keys=True).encode())
     for part in (examples, validation):
         for example in part:
-            content = [example.text, example.label, example.weight, example.negatives]
+            content = [example.text, example.label, example.weight]
             digest.update(json.dumps(content).encode("utf-8", "surrogatepass"))
         digest.update(b"\0")
     for label in labels:

@@ -27,15 +27,13 @@ class BiEncoderSettings:
     """One run's settings; chosen on validation parts (docs/experiments-training.md).
 
     `training.read_out_learning_rate` is that of the label vectors. `scale` multiplies cosines before the
-    softmax. `max_tokens` are read of a text. `hard_negative_weight` ≥ 1 counts each wrong label that an
-    example names as so many labels. `wordings_weight` ≥ 0 adds ranking of the labels' texts as a second loss,
-    which keeps labels without examples retrievable by their texts.
+    softmax. `max_tokens` are read of a text. `wordings_weight` ≥ 0 adds ranking of the labels' texts as a
+    second loss, which keeps labels without examples retrievable by their texts.
     """
 
     training: TrainSettings = field(default_factory=_training)
     scale: float = 20.0
     max_tokens: int = 128
-    hard_negative_weight: float = 1.0
     wordings_weight: float = 0.5
 
     def __post_init__(self) -> None:
@@ -44,8 +42,6 @@ class BiEncoderSettings:
             raise ConfigError(f"scale must be above 0, got {self.scale!r}")
         if self.max_tokens < 8:
             raise ConfigError(f"max_tokens must be at least 8, got {self.max_tokens!r}")
-        if self.hard_negative_weight < 1:
-            raise ConfigError(f"hard_negative_weight must be at least 1, got {self.hard_negative_weight!r}")
         if self.wordings_weight < 0:
             raise ConfigError(f"wordings_weight must be at least 0, got {self.wordings_weight!r}")
 

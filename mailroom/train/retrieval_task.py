@@ -32,14 +32,13 @@ LEAST_COUNT = 0.1
 class Rows:
     """Texts to train or judge on, as token ids.
 
-    `targets` holds positions of labels, −1 for a text that only a teacher has spoken on; `negatives` those
-    of wrong labels; `taught` a teacher's candidates (positions) and its shares of them, or None.
+    `targets` holds positions of labels, −1 for a text that only a teacher has spoken on; `taught` a
+    teacher's candidates (positions) and its shares of them, or None.
     """
 
     ids: tuple[TokenIds, ...]
     targets: NDArray[np.intp]
     weights: NDArray[np.float32]
-    negatives: tuple[tuple[int, ...], ...]
     taught: tuple[tuple[tuple[int, ...], tuple[float, ...]] | None, ...]
 
     @property
@@ -108,7 +107,7 @@ class RetrievalTask:
         targets = torch.from_numpy(self._train.targets[list(batch)]).to(vectors.device)
         labelled = (targets >= 0).nonzero()[:, 0]
         if len(labelled):
-            known = self._label_losses(batch, logits, targets, labelled)
+            known = self._label_losses(logits[labelled], targets[labelled])
             if self._settings.wordings_weight:
                 texts = self._wordings_losses(vectors[labelled], targets[labelled])
                 known = known + self._settings.wordings_weight * texts
@@ -122,17 +121,14 @@ class RetrievalTask:
         different = len({self._train.ids[row] for row in batch}) > 1
         return "all emails have the same vector" if collapsed and different else None
 
-    def _label_losses(
-        self, batch: Sequence[int], logits: Tensor, targets: Tensor, labelled: Tensor
-    ) -> Tensor:
-        """Cross-entropy of the labelled rows (n,) over all labels but the ancestors of the right one."""
-        boost = torch.zeros(logits.shape)
-        for place, row in enumerate(batch):
-            boost[place, list(self._train.negatives[row])] = math.log(self._settings.hard_negative_weight)
-        right = targets[labelled]
-        weighed = (logits + boost.to(logits.device))[labelled]
+    def _label_losses(self, logits: Tensor, right: Tensor) -> Tensor:
+        """Cross-entropy of labelled rows (n,) over all labels but the ancestors of the right one.
+
+        Every label is a negative already, and the softmax weighs each by how near it is: wrong labels that
+        were named once more for it did not pay (docs/experiments-training.md).
+        """
         closed = self._closed.to(logits.device)[right]
-        return functional.cross_entropy(weighed.masked_fill(closed, float("-inf")), right, reduction="none")
+        return functional.cross_entropy(logits.masked_fill(closed, float("-inf")), right, reduction="none")
 
     def _teacher_losses(self, batch: Sequence[int], logits: Tensor) -> Tensor:
         """KL divergence (B,) from the teacher's shares to the softmax over its candidates; 0 without one."""

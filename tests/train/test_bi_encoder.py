@@ -147,15 +147,6 @@ def test_labels_without_examples_keep_their_texts(source: Path, tmp_path: Path) 
     assert result.prototypes.labels == NAMES[:3]
 
 
-def test_named_wrong_labels_count_for_more(source: Path) -> None:
-    example = dataclasses.replace(make_examples(1)[0], negatives=(NAMES[1], NAMES[0], "retired"))
-    losses = []
-    for weight in (1.0, 8.0):
-        settings = dataclasses.replace(SETTINGS, hard_negative_weight=weight, wordings_weight=0.0)
-        losses.append(float(_task(source, [example], LABELS, settings).loss([0]).detach()))
-    assert losses[1] > losses[0]
-
-
 def test_an_ancestor_is_no_negative(source: Path) -> None:
     above = (*LABELS[:3], dataclasses.replace(LABELS[3], ancestors=frozenset({NAMES[0], "unassignable"})))
     assert _closed(above)[3].tolist() == [True, False, False, False]
@@ -255,7 +246,7 @@ def test_a_taxonomy_gives_texts_and_assignable_ancestors(tmp_path: Path) -> None
     assert ("A > B",) in below.groups
 
 
-@pytest.mark.parametrize("wrong", ["scale", "max_tokens", "hard_negative_weight", "wordings_weight"])
+@pytest.mark.parametrize("wrong", ["scale", "max_tokens", "wordings_weight"])
 def test_settings_that_train_nothing_are_refused(wrong: str) -> None:
     with pytest.raises(ConfigError, match=wrong):
         BiEncoderSettings(**{wrong: -1})  # type: ignore[arg-type]
