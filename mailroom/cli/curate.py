@@ -22,6 +22,7 @@ _BASIS = {
     "audited": "shown by audits",
     "unproven": "unproven: too few audits",
     "refuted": "refuted by audits",
+    "doubtful": "doubtful, by labelled answers",
 }
 
 
@@ -129,9 +130,9 @@ def _threshold_table(thresholds: "tuple[Threshold, ...]") -> "Table":
     from rich.markup import escape
     from rich.table import Table
 
-    heads = ("answers", "basis", "surest", "audited right", "precision at least", "probability", "margin")
-    table = Table(*heads, "labels refused", title="Silver", title_justify="left")
-    for column in table.columns[2:7]:
+    heads = ("answers", "basis", "surest", "audited right", "precision at least", "expected")
+    table = Table(*heads, "probability", "margin", "labels refused", title="Silver", title_justify="left")
+    for column in table.columns[2:8]:
         column.justify = "right"
     rest = "all others" if len(thresholds) > 1 else "all"
     for found in thresholds:
@@ -141,6 +142,7 @@ def _threshold_table(thresholds: "tuple[Threshold, ...]") -> "Table":
             f"{found.share:.0%}",
             f"{found.correct:,} of {found.audited:,}",
             _figure(found.precision, ".1%"),
+            _figure(found.expected, ".1%"),
             _figure(found.min_probability, ".3f"),
             _figure(found.min_margin, ".3f"),
             escape(", ".join(found.refused)),

@@ -73,14 +73,16 @@ def collect_silver(
     gold: Gold,
     taxonomy: Taxonomy,
     rules: SilverRules,
+    answered: Sequence[Audited] = (),
 ) -> Silver:
     """Choose among `pool`, which are answers of one model.
 
-    `labelled` are all emails with a label, `gold` is what came of them.
+    `labelled` are all emails with a label, `gold` is what came of them, and `answered` the logged answers to
+    these from before they had one.
     """
     left_out: Counter[str] = Counter()
     usable = _usable(pool, {email.email_id for email in labelled}, gold, taxonomy, left_out)
-    chosen = choose([email.prediction for email in usable], audited, rules)
+    chosen = choose([email.prediction for email in usable], audited, rules, answered)
     left_out["not sure enough"] = len(usable) - len(chosen.rank_of)
     order = sorted(chosen.rank_of, key=lambda place: _shuffled(usable[place].email_id, rules.seed))
     distinct = _distinct(usable, order, labelled, left_out)

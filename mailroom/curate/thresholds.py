@@ -7,17 +7,18 @@ lets them through, since a cap that holds back the easy labels would leave the h
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mailroom.curate.confidence import Ranks, rank_answers, stages_agree
+from mailroom.curate.credit import expected_precision
 from mailroom.curate.precision import Cut, Trusted, fewest_audited, find_trusted, upper_bound
 from mailroom.records import Prediction
 
-Basis = Literal["audited", "unproven", "refuted"]
+Basis = Literal["audited", "unproven", "refuted", "doubtful"]
 Mask = NDArray[np.bool_]
 
 # Shares of the surest answers that are tried, strict to lax.
@@ -26,12 +27,16 @@ SHARES = tuple(share / 100 for share in range(5, 101, 5))
 # A label with so many audited answers gets a threshold of its own.
 OWN_AUDITED = 200
 
+# No credit where labelled answers lead one to expect more than so many times the errors that are allowed.
+_MOST_ERRORS = 2.0
+
 
 @dataclass(frozen=True, slots=True)
 class Audited:
-    """An answer on an email that was drawn at random, and the label that a person gave it.
+    """An answer on an email, and the label that a person gave it; the answer is from before that.
 
-    The answer must come from the model whose answers become silver, and from before it learned the label.
+    Where the email was drawn at random, and the answer is of the model whose answers become silver, this
+    proves something of that model.
     """
 
     prediction: Prediction
@@ -63,8 +68,10 @@ class Threshold:
     """What was found for the answers `label` (None: all labels without a threshold of their own).
 
     Answers of at least `min_probability` and `min_margin` are taken, none where these are None. `precision`
-    is the lower bound on their precision, None where it is unproven or was refuted. `refused` are labels
-    whose own audits show less than the target; their answers are not taken.
+    is the lower bound on their precision, None where it is unproven, was refuted, or is doubtful (`expected`
+    is far below the target). `expected` is what labelled answers lead one to expect of what is or would have
+    been taken on credit, None where too few were labelled. `refused` are labels whose own audits show less
+    than the target; their answers are not taken.
     """
 
     label: str | None
@@ -76,6 +83,7 @@ class Threshold:
     min_probability: float | None
     min_margin: float | None
     refused: tuple[str, ...] = ()
+    expected: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +94,17 @@ class Chosen:
     thresholds: tuple[Threshold, ...]
 
 
-def choose(answers: Sequence[Prediction], audited: Sequence[Audited], rules: SilverRules) -> Chosen:
+def choose(
+    answers: Sequence[Prediction],
+    audited: Sequence[Audited],
+    rules: SilverRules,
+    labelled: Sequence[Audited] = (),
+) -> Chosen:
     """Find a threshold for each label with OWN_AUDITED audits, and one for all others together.
 
-    The error rate is shared out among the thresholds, so that it holds for the whole.
+    The error rate is shared out among the thresholds, so that it holds for the whole. `labelled` are answers
+    of any model on emails that people have labelled since, mostly because they were unsure: they cannot
+    prove a threshold, but they may refuse the credit that is given before audits can.
     """
     counts = Counter(audit.prediction.label for audit in audited)
     own = sorted(label for label, count in counts.items() if count >= OWN_AUDITED)
@@ -105,7 +120,7 @@ def choose(answers: Sequence[Prediction], audited: Sequence[Audited], rules: Sil
     for label in (None, *own):
         if not places[label]:
             continue
-        group = _Group([answers[place] for place in places[label]], audits[label], rules)
+        group = _Group([answers[place] for place in places[label]], audits[label], rules, labelled)
         taken, threshold = group.choose(label, error_rate)
         thresholds.append(threshold)
         rank_of |= {places[label][i]: float(group.ranks[i]) for i in np.flatnonzero(taken).tolist()}
@@ -115,8 +130,15 @@ def choose(answers: Sequence[Prediction], audited: Sequence[Audited], rules: Sil
 class _Group:
     """Answers that share one threshold, and the audits of such answers."""
 
-    def __init__(self, answers: Sequence[Prediction], audits: Sequence[Audited], rules: SilverRules) -> None:
+    def __init__(
+        self,
+        answers: Sequence[Prediction],
+        audits: Sequence[Audited],
+        rules: SilverRules,
+        labelled: Sequence[Audited],
+    ) -> None:
         self._answers, self._audits, self._rules = answers, audits, rules
+        self._labelled = labelled
         self.ranks, self._audit_ranks = rank_answers(answers, [audit.prediction for audit in audits])
         self._correct: Mask = np.array([audit.correct for audit in audits], dtype=np.bool_)
         # One draw for every audit, whatever the cut: it passes a cap or it does not.
@@ -133,9 +155,15 @@ class _Group:
             taken &= np.array([answer.label not in refused for answer in self._answers], dtype=np.bool_)
             return taken, self._threshold(label, "audited", trusted, taken, refused)
         agreed = np.array([stages_agree(answer) for answer in self._answers], dtype=np.bool_)
-        basis, credit = self._on_credit()
-        taken = agreed & (self.ranks <= rules.unproven_share) & (basis == "unproven")
-        return taken, self._threshold(label, basis, credit, taken, ())
+        surest = agreed & (self.ranks <= rules.unproven_share)
+        expected = expected_precision(
+            [answer.prediction.probability for answer in self._labelled],
+            [answer.correct for answer in self._labelled],
+            [self._answers[i].probability for i in np.flatnonzero(surest).tolist()],
+        )
+        basis, credit = self._on_credit(expected)
+        taken = surest & (basis == "unproven")
+        return taken, replace(self._threshold(label, basis, credit, taken, ()), expected=expected)
 
     def _cut(self, share: float) -> Cut:
         """The surest share as it will be delivered: of each label, what its cap lets through."""
@@ -163,8 +191,11 @@ class _Group:
             if upper_bound(right[label], audited[label], rules.error_rate) < rules.target_precision
         )
 
-    def _on_credit(self) -> tuple[Basis, Trusted]:
-        """Whether the surest answers may be taken unproven: not if audits refute or failed to prove them."""
+    def _on_credit(self, expected: float | None) -> tuple[Basis, Trusted]:
+        """Whether the surest answers may be taken unproven.
+
+        Not if audits refute or failed to prove them, nor if far fewer than needed are `expected` to be right.
+        """
         rules = self._rules
         inside = self._audit_ranks <= rules.unproven_share
         inside &= np.array([stages_agree(audit.prediction) for audit in self._audits], dtype=np.bool_)
@@ -173,7 +204,9 @@ class _Group:
         enough = audited >= 2 * fewest_audited(rules.target_precision, rules.error_rate)
         worse = audited > 0 and upper_bound(right, audited, rules.error_rate) < rules.target_precision
         cut = Cut(rules.unproven_share, audited, audited, right)
-        return ("refuted" if enough or worse else "unproven"), Trusted(cut, 0.0, rules.error_rate)
+        doubtful = expected is not None and 1 - expected > _MOST_ERRORS * (1 - rules.target_precision)
+        basis: Basis = "refuted" if enough or worse else "doubtful" if doubtful else "unproven"
+        return basis, Trusted(cut, 0.0, rules.error_rate)
 
     def _threshold(
         self, label: str | None, basis: Basis, trusted: Trusted, taken: Mask, refused: tuple[str, ...]

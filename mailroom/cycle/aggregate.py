@@ -99,6 +99,12 @@ def aggregate(
     pool = [replace(email, prediction=answer) for email, answer in zip(pool, answers, strict=False)]
     truth = {example.email_id: example.label for example in gold.evaluation}
     audited = [Audited(answer, truth[answer.email_id]) for answer in answers[len(pool) :]]
+    known = {one.email_id: one.label for one in (*gold.train, *gold.validation, *gold.evaluation)}
+    answered = [
+        Audited(email.first_prediction, known[email.email_id])
+        for email in labelled
+        if email.first_prediction is not None and email.email_id in known
+    ]
     rules = SilverRules(
         target_precision=settings.silver_target_precision,
         error_rate=settings.silver_error_rate,
@@ -106,7 +112,7 @@ def aggregate(
         unproven_share=settings.silver_unproven_share,
         seed=seed,
     )
-    silver = collect_silver(pool, audited, labelled, gold, taxonomy, rules)
+    silver = collect_silver(pool, audited, labelled, gold, taxonomy, rules, answered)
     examples = [*gold.train, *silver.examples]
     train = add_hard_negatives(examples, taxonomy, model.label_vectors, settings.hard_negatives, seed)
     return Curated(train.examples, gold, silver, train.shares(), reader.labelled_without_text())

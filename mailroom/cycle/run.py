@@ -14,7 +14,7 @@ from typing import Any
 from mailroom.cycle.budget import Budget, duration_words
 from mailroom.cycle.desk import CycleFolder, Desk
 from mailroom.cycle.judge import ENOUGH, LEAST_TO_CHOOSE, Judge, Judgement, Parts
-from mailroom.cycle.label_learning import learn_labels, weigh_mail
+from mailroom.cycle.label_step import LABELS_GOLD, LabelStep
 from mailroom.cycle.novelty import (
     CURATED,
     FAILED,
@@ -38,18 +38,14 @@ from mailroom.cycle.steps import (
     curate,
     doubt_notes,
     kept_parts,
-    reranked,
     skipped_notes,
     summary_line,
 )
 from mailroom.cycle.training import train_bi_encoder_step
-from mailroom.cycle.unlabelled_mail import kept_mail, read_mail
+from mailroom.cycle.unlabelled_mail import kept_mail
 from mailroom.cycle.words import WITH_WORDS, words_beside_trained, words_step
 from mailroom.errors import CycleBusyError, MailroomError, PromotionRefused, StoreError
-from mailroom.models.prototypes import PROTOTYPES_NAME
 from mailroom.models.registry import CROSS_ENCODER, ModelVersion, load_version
-from mailroom.models.unlabelled import Mail
-from mailroom.records import Example
 from mailroom.store.cycles import Cycle, CycleLog
 from mailroom.store.examples import ExampleReader
 from mailroom.store.promotions import PromotionLog
@@ -57,8 +53,6 @@ from mailroom.store.snapshots import Snapshots
 
 # Beside the cycles' folders: vectors of mail that the champion's encoder has read.
 VECTORS = "vectors"
-LABELS_GOLD, LABELS_ALL = "label_vectors", "label_vectors_with_silver"
-LABELS_MAIL = "label_vectors_with_mail"
 # What answering unlabelled mail anew may take of the budget.
 _CURATING_SHARE = 0.3
 # And reading it, for what it says of where labels lie; most of it was read while curating.
@@ -245,61 +239,10 @@ class _Run:
         }
 
     def _labels(self, parts: Parts) -> dict[str, Any]:
-        """Label vectors from gold, and where there is silver from both; with and without a cross-encoder."""
-        champion, started = self._champion, time.monotonic()
-        texts = self._answering.text_vectors(champion)
-        advance = self._advance("reading the examples")
-        vectors = self._answering.embeddings(champion).unit([one.text for one in parts.train], advance)
-        gold = [row for row, example in enumerate(parts.train) if example.grade == "gold"]
-        found = [self._label_setup(LABELS_GOLD, texts, parts.gold, vectors[gold], False)]
-        if len(gold) < len(parts.train):
-            found.append(self._label_setup(LABELS_ALL, texts, parts.train, vectors, True))
-        a_text = (time.monotonic() - started) / max(1, len(parts.train))
-        mail = self._mail(parts, texts, vectors)
-        if mail.weight > 0:
-            found.append(self._label_setup(LABELS_MAIL, texts, parts.train, vectors, True, mail))
-        if champion.cross_encoder is not None:
-            found += [reranked(setup, champion) for setup in list(found)]
-        return {
-            "setups": [setup.to_dict() for setup in found],
-            "seconds_a_text": a_text,
-            "mail": len(mail.vectors),
-            "mail_weight": mail.weight,
-        }
-
-    def _mail(self, parts: Parts, texts: Any, vectors: Any) -> Mail:
-        """Unlabelled mail, and what it should count beside gold and silver."""
-        read = read_mail(
-            self._answering.embeddings(self._champion),
-            self._reader,
-            {example.email_id for example in parts.train},
-            self._budget.left_s() * _MAIL_SHARE,
-            self._folder.work,
-            self._advance("reading unlabelled mail"),
+        step = LabelStep(
+            self._desk, self._answering, self._folder.work, self._champion, parts, self._options.seed
         )
-        return weigh_mail(self._desk.label_ids, texts, parts.train, vectors, read, self._options.seed)
-
-    def _label_setup(
-        self,
-        name: str,
-        texts: Any,
-        examples: Sequence[Example],
-        vectors: Any,
-        uses_silver: bool,
-        mail: Mail | None = None,
-    ) -> Setup:
-        path = self._folder.work / name / PROTOTYPES_NAME
-        path.parent.mkdir(exist_ok=True)
-        learn_labels(self._desk.label_ids, texts, examples, vectors, path, self._options.seed, mail)
-        champion = self._champion
-        return Setup(
-            name,
-            champion.bi_encoder,
-            champion.bi_precision,
-            str(path),
-            uses_silver=uses_silver,
-            mail_weight=mail.weight if mail is not None else 0.0,
-        )
+        return step.run(self._budget.left_s() * _MAIL_SHARE, self._advance)
 
     def _words(self, parts: Parts, setups: Sequence[Setup]) -> list[Setup]:
         """The setups once more, with words beside the cosine, where these help."""

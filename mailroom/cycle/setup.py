@@ -36,7 +36,7 @@ CHAMPION = "champion"
 class Setup:
     """Folders and files of one way to answer, and the precision in which each encoder serves.
 
-        `temperature_factor` multiplies the temperature of whichever stage decides. A setup without
+    `temperature_factor` multiplies the temperature of whichever stage decides. A setup without
     `cross_encoder` decides by retrieval, one without `lexical` by the cosine alone. `uses_silver` says
     whether its labels learned from silver too, `mail_weight` what an unlabelled email counted that drew them
     (0: nothing did). Answers are marked below `review_below` and above `outside_above`, where these were

@@ -15,6 +15,7 @@ from mailroom.errors import ModelError
 from mailroom.models.encoder_config import (
     CONFIG_NAME,
     GRAPH_NAMES,
+    LATE_INTERACTION,
     TOKENIZER_NAME,
     PairwiseConfig,
     read_config,
@@ -102,11 +103,11 @@ def load_cross_encoder(directory: Path, precision: Precision, intra_op_threads: 
         from mailroom.models.one_pass import OnePassCrossEncoder
 
         return OnePassCrossEncoder.load(directory, precision, intra_op_threads)
-    if kind == "late-interaction":
+    if kind == LATE_INTERACTION:
         from mailroom.models.late_interaction import LateInteraction
 
         return LateInteraction.load(directory, precision, intra_op_threads)
     raise ModelError(
-        f"{directory / CONFIG_NAME}: expected kind {PAIRWISE}, one-pass or late-interaction, got {kind!r}; "
+        f"{directory / CONFIG_NAME}: expected kind {PAIRWISE}, one-pass or {LATE_INTERACTION}, got {kind!r}; "
         "it may have been made by a newer mailroom"
     )

@@ -13,6 +13,8 @@ TOKENIZER_NAME = "tokenizer.json"
 WEIGHTS_NAME = "weights"
 GRAPH_NAMES = {"fp32": "model.fp32.onnx", "int8": "model.int8.onnx"}
 CONFIG_FORMAT = 1
+# A kind of cross-encoder, and its name in `models.cross_encoder`: no model, but the bi-encoder's own tokens.
+LATE_INTERACTION = "late-interaction"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class LateInteractionConfig:
     temperature: float
     email_prompt: str = ""
     label_prompt: str = ""
-    kind: str = "late-interaction"
+    kind: str = LATE_INTERACTION
 
 
 ConfigT = TypeVar("ConfigT", BiEncoderConfig, PairwiseConfig, LateInteractionConfig)

@@ -23,7 +23,12 @@ from mailroom.models.encoder_config import (
 )
 from mailroom.models.late_interaction import READ, READS
 from mailroom.models.one_pass import OnePassServingConfig, write_serving_config
-from mailroom.models.one_pass_config import OnePassConfig, config_from_encoder, read_config
+from mailroom.models.one_pass_config import (
+    OnePassConfig,
+    config_from_encoder,
+    read_config,
+    without_prefix,
+)
 from mailroom.models.one_pass_session import READS_EMAIL, state_names
 
 if TYPE_CHECKING:
@@ -112,7 +117,7 @@ def _read_tensors(source: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[s
         raise ModelError(f"{source}: expected {SAFETENSORS_NAME}, found no file") from exc
     except (OSError, SafetensorError) as exc:
         raise ModelError(f"{path} is damaged or no safetensors file; fetch or build the model again") from exc
-    found = _without_prefix(found)
+    found = without_prefix(found)
     missing = sorted(set(shapes) - set(found))
     if missing:
         raise ModelError(
@@ -130,13 +135,6 @@ def _read_tensors(source: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[s
         if unusable.any():
             raise ModelError(f"{name} in {path} has non-finite numbers; the weights are unusable")
     return tensors
-
-
-def _without_prefix(tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Names without what a family's own class puts before them (`bert.`, `roberta.`, `model.`)."""
-    marker = "embeddings.word_embeddings.weight"
-    prefix = next((name[: -len(marker)] for name in tensors if name.endswith(marker)), "")
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
 
 
 def _write_graphs(

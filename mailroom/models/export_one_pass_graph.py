@@ -38,7 +38,8 @@ def build_graph(config: OnePassConfig, tensors: Mapping[str, Array]) -> onnx.Mod
     given = [_floats(f"email_{name}", shape) for name, shape in shapes.items()]
     ids = [_ids("email_ids", "T"), _ids("label_ids", "N"), _ids("label_lengths", "K")]
     outputs = [_floats(name, shape) for name, shape in shapes.items()]
-    return _finished(writer, results, [*ids, *given], [*outputs, _floats("scores", ["K"])])
+    outputs.append(_floats("scores", ["K"]))
+    return _finished("one_pass_cross_encoder", writer, results, [*ids, *given], outputs)
 
 
 def build_late_interaction_graph(config: OnePassConfig, tensors: Mapping[str, Array]) -> onnx.ModelProto:
@@ -64,18 +65,19 @@ def build_late_interaction_graph(config: OnePassConfig, tensors: Mapping[str, Ar
         _floats("label_tokens", ["N", width]),
     ]
     outputs = [_floats("vector", [1, width]), _floats("tokens", ["T", width]), _floats("best", ["N"])]
-    return _finished(writer, results, inputs, outputs)
+    return _finished("late_interaction", writer, results, inputs, outputs)
 
 
 def _finished(
+    name: str,
     writer: GraphWriter,
     results: Mapping[str, str],
     inputs: Sequence[onnx.ValueInfoProto],
     outputs: Sequence[onnx.ValueInfoProto],
 ) -> onnx.ModelProto:
-    for name, value in results.items():
-        writer.nodes.append(helper.make_node("Identity", [value], [name], name=name))
-    graph = helper.make_graph(writer.nodes, "one_pass_cross_encoder", inputs, outputs, writer.constants)
+    for result, value in results.items():
+        writer.nodes.append(helper.make_node("Identity", [value], [result], name=result))
+    graph = helper.make_graph(writer.nodes, name, inputs, outputs, writer.constants)
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)]
     model = helper.make_model(graph, opset_imports=opsets, producer_name="mailroom")
     model.ir_version = IR_VERSION

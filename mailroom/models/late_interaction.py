@@ -15,12 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mailroom.errors import ModelError
-from mailroom.models.encoder_config import GRAPH_NAMES, TOKENIZER_NAME, LateInteractionConfig, read_config
+from mailroom.models.encoder_config import (
+    GRAPH_NAMES,
+    LATE_INTERACTION,
+    TOKENIZER_NAME,
+    LateInteractionConfig,
+    read_config,
+)
 from mailroom.models.runtime import Precision, open_session
 from mailroom.models.tokens import TextTokenizer
 
-# What `models.cross_encoder` and the kind in encoder.json call it.
-KIND = "late-interaction"
 # The graph's switch: true reads a text, false compares tokens; and what reading gives.
 READS = "reads"
 READ = ("vector", "tokens")
@@ -67,7 +71,7 @@ class LateInteraction:
     @property
     def kind(self) -> str:
         """`late-interaction`."""
-        return KIND
+        return LATE_INTERACTION
 
     @property
     def similarity_weight(self) -> float:

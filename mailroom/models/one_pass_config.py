@@ -5,9 +5,10 @@ Knows names and sizes, no tensors. A folder holds the encoder's own `config.json
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from mailroom.errors import ModelError
 
@@ -21,6 +22,7 @@ ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu")
 Pooling = Literal["mean", "cls"]
 Readout = Literal["cosine", "linear"]
 Positions = Literal["own", "continued"]
+TensorT = TypeVar("TensorT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,13 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ModelError(f"{path} should hold a JSON object, it holds a {type(content).__name__}")
     return content
+
+
+def without_prefix(tensors: Mapping[str, TensorT]) -> dict[str, TensorT]:
+    """Tensors without what a family's own class puts before their names (`bert.`, `roberta.`, `model.`)."""
+    marker = "embeddings.word_embeddings.weight"
+    prefix = next((name[: -len(marker)] for name in tensors if name.endswith(marker)), "")
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
 
 
 def read_config(directory: Path) -> OnePassConfig:

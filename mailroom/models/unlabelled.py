@@ -46,6 +46,15 @@ class Mail:
     weight: float
 
 
+def may_teach(judged: int, labels: int) -> bool:
+    """Whether mail may count for anything where so many labelled emails can judge it.
+
+    Too few cannot. From 3 a label on, on average, they know better; they are mostly emails that were hard,
+    and would give too much to the mail at the cost of easy ones.
+    """
+    return _LEAST_JUDGED <= judged < _ENOUGH_A_LABEL * labels
+
+
 def fit_with_mail(
     labels: Sequence[str],
     text_vectors: Vectors,
@@ -77,12 +86,9 @@ def choose_weight(
 ) -> float:
     """The weight of WEIGHTS by which examples are told best from what other folds taught: least log loss.
 
-    Examples of `folds` (n,) ≥ 0 are answered, the rest teaches only. 0 where few are answered, and where
-    there are 3 of them a label on average: they are mostly emails that were hard, and would give too much to
-    the mail at the cost of easy ones.
+    Examples of `folds` (n,) ≥ 0 are answered, the rest teaches only. 0 where mail may not teach.
     """
-    answered_count = int((folds >= 0).sum())
-    if not _LEAST_JUDGED <= answered_count < _ENOUGH_A_LABEL * len(labels) or not len(mail):
+    if not may_teach(int((folds >= 0).sum()), len(labels)) or not len(mail):
         return 0.0
     fit = choose_fit(text_vectors, examples, seed=seed)
     answered: list[Targets] = []

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mailroom.errors import ModelError
-from mailroom.models.one_pass_config import config_from_encoder, read_config
+from mailroom.models.one_pass_config import config_from_encoder, read_config, without_prefix
 from mailroom.train.one_pass_model import OnePassModel
 
 WEIGHTS_NAME = "model.safetensors"
@@ -52,7 +52,7 @@ def from_encoder(directory: Path, **choices: Any) -> OnePassModel:
     """
     config = config_from_encoder(directory, **choices)
     model = OnePassModel(config)
-    tensors = _without_prefix(_read_tensors(directory))
+    tensors = without_prefix(_read_tensors(directory))
     fresh = {name for name in model.state_dict() if _stored_name(name).startswith("one_pass.")}
     state = {
         name: tensors[_stored_name(name)]
@@ -126,13 +126,6 @@ def _read_tensors(directory: Path) -> dict[str, Tensor]:
         raise ModelError(f"{directory} holds no {WEIGHTS_NAME}; only safetensors weights are read") from exc
     except (OSError, SafetensorError) as exc:
         raise ModelError(f"{path} is damaged or no safetensors file; fetch or build the model again") from exc
-
-
-def _without_prefix(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Names without `bert.`, `roberta.` or `model.` before `embeddings` and `encoder`."""
-    marker = "embeddings.word_embeddings.weight"
-    prefix = next((name[: -len(marker)] for name in tensors if name.endswith(marker)), "")
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
 
 
 def _load(model: OnePassModel, state: dict[str, Tensor], directory: Path) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from mailroom.models.encoder_config import LATE_INTERACTION
 from mailroom.store.cycles import Cycle, CycleLog
 from mailroom.store.snapshots import Snapshots
 from mailroom.web.site import Site
@@ -12,7 +13,7 @@ from mailroom.web.site import Site
 _RERANKING = {
     "pairwise": "reads each pair anew",
     "one-pass": "listwise softmax over the candidates",
-    "late-interaction": "late interaction, word by word",
+    LATE_INTERACTION: "late interaction, word by word",
 }
 
 

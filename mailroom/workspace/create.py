@@ -12,6 +12,7 @@ from typing import Any
 from mailroom.classify.wordings import competitor_text
 from mailroom.config import CONFIG_NAME, Settings, render_toml
 from mailroom.errors import ConfigError
+from mailroom.models.encoder_config import LATE_INTERACTION
 from mailroom.models.registry import (
     BI_ENCODER,
     CROSS_ENCODER,
@@ -28,13 +29,11 @@ from mailroom.workspace.sample_mail import SAMPLE_MAIL
 from mailroom.workspace.user import current_user
 from mailroom.workspace.workspace import MODELS, Workspace
 
-# The gate looks at this many labels at most, spread over the tree: more would only take longer.
-# What `cross_encoder` names beside models: the bi-encoder's own tokens, compared one by one.
-LATE_INTERACTION = "late-interaction"
 # Chosen on training texts of five label trees, by name and with descriptions; the temperature is the median
 # of those fitted on four of them for the fifth (docs/experiments-cross-encoder.md).
 LATE_WEIGHT_NAMES, LATE_WEIGHT_DESCRIBED = 0.3, 0.6
 LATE_TEMPERATURE = 0.075
+# The gate looks at this many labels at most, spread over the tree: more would only take longer.
 GATE_LABELS = 300
 CROSS_GATE_LABELS = 20
 

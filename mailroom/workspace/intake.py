@@ -23,7 +23,9 @@ from mailroom.workspace.live_model import LiveModel
 
 # One commit takes a batch at most this long, whatever the settings allow: its emails wait for all of it.
 _MOST_A_COMMIT = 256
-# The share of a new measurement in the running mean of seconds an email.
+# Seconds of one thread for an email, supposed before any was answered.
+_SUPPOSED_S = 0.05
+# The share of the newest email in the running mean of seconds an email.
 _NEWEST_SHARE = 0.05
 # The share of its deadline that an email may spend waiting by that mean: some emails take longer than it.
 _SAFE_SHARE = 0.7
@@ -70,14 +72,15 @@ class Intake:
 
     def __init__(self, live: LiveModel, log: PredictionLog, settings: Settings, threads: int) -> None:
         self._live, self._log, self._settings = live, log, settings
-        self._threads = threads
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._decided: queue.SimpleQueue[tuple[_Job, Prediction] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._waiting = 0
         self._closed = False
         self._under_way: dict[str, _Job] = {}
-        self._seconds_an_email = 0.05
+        # Of the service as a whole, commits included, while it has emails waiting.
+        self._seconds_an_email = _SUPPOSED_S / threads
+        self._committed_at: float | None = None
         self._observers: list[Observe] = []
         self._workers = [
             threading.Thread(target=self._work, name=f"mailroom-answer-{number}", daemon=True)
@@ -132,11 +135,19 @@ class Intake:
 
     def _most_within(self, seconds: float) -> float:
         """How many emails may wait so that the last of them is still answered in time, at the pace of now."""
-        return max(1.0, _SAFE_SHARE * seconds * self._threads / self._seconds_an_email)
+        return max(1.0, _SAFE_SHARE * seconds / self._seconds_an_email)
 
     def _retry_after_s(self) -> int:
         """When about half of what waits now will have been answered."""
-        return max(1, round(self._waiting * self._seconds_an_email / self._threads / 2))
+        return max(1, round(self._waiting * self._seconds_an_email / 2))
+
+    def _keep_pace(self, answered: int) -> None:
+        """Learn the pace from a commit, where emails have been waiting ever since the one before."""
+        now = time.monotonic()
+        if self._committed_at is not None:
+            share = 1 - (1 - _NEWEST_SHARE) ** answered
+            self._seconds_an_email += share * ((now - self._committed_at) / answered - self._seconds_an_email)
+        self._committed_at = now if self._waiting else None
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
@@ -160,8 +171,6 @@ class Intake:
             return
         prediction = self._live.current.classifier.classify(job.email)
         job.decided_at = time.monotonic()
-        seconds = job.decided_at - job.started_at
-        self._seconds_an_email += _NEWEST_SHARE * (seconds - self._seconds_an_email)
         self._decided.put((job, prediction))
 
     def _claim(self, job: _Job, email: Email) -> bool:
@@ -227,6 +236,7 @@ class Intake:
             return
         for (job, prediction), answer in zip(batch, answers, strict=True):
             self._finish(job, answer, known=answer.id != prediction.id)
+        self._keep_pace(len(batch))
 
     def _finish(self, job: _Job, prediction: Prediction, known: bool) -> None:
         """Hand the answer to every job that brought the email."""

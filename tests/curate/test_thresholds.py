@@ -54,6 +54,21 @@ def test_nothing_is_taken_on_credit_once_audits_speak_against_it(audited: int) -
     assert not chosen.rank_of
 
 
+@pytest.mark.parametrize(("right_in", "basis"), [(10, "unproven"), (2, "doubtful")])
+def test_labelled_answers_may_refuse_the_credit(right_in: int, basis: str) -> None:
+    labelled = [
+        Audited(answer("track", 0.4 + i / 200, f"asked-{i}"), "track" if i % 10 < right_in else "other")
+        for i in range(60)
+    ]
+    chosen = choose(pool_of(1000), [], RULES, labelled)
+    (threshold,) = chosen.thresholds
+    assert threshold.basis == basis
+    assert threshold.expected is not None
+    assert (threshold.expected < 0.9) == (basis == "doubtful")
+    assert len(chosen.rank_of) == (100 if basis == "unproven" else 0)
+    assert (threshold.min_probability is None) == (basis == "doubtful")
+
+
 def test_a_label_with_audits_enough_has_a_threshold_of_its_own() -> None:
     pool = pool_of(1000, ("track", "cancel"))
     good = audits_of(OWN_AUDITED, wrong_below=0.1, label="track")

@@ -120,6 +120,16 @@ def test_answers_of_an_older_model_are_given_anew(store: Store, threads: int) ->
     assert answers == {f"mail-{number}": LABELS[number % 3] for number in range(30)}
 
 
+def test_labelled_answers_that_were_mostly_wrong_leave_no_silver(store: Store) -> None:
+    store.classify(range(200))
+    for number in range(30):
+        store.label(number, LABELS[(number + (number % 5 > 0)) % 3])
+    curated = collect(store, Oracle())
+    (threshold,) = curated.silver.report.thresholds
+    assert threshold.basis == "doubtful"
+    assert not curated.silver.examples
+
+
 def test_audits_set_the_threshold_and_are_not_trained_on(store: Store) -> None:
     store.classify(range(400))
     for number in range(150):

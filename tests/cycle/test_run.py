@@ -230,7 +230,7 @@ def test_a_challenger_that_answers_worse_is_refused_and_nothing_changes(
         learned = learn_labels(labels, texts, examples, vectors, out, seed, mail)
         replace(learned, labels=(*learned.labels[1:], learned.labels[0])).save(out)
 
-    monkeypatch.setattr("mailroom.cycle.run.learn_labels", learn_badly)
+    monkeypatch.setattr("mailroom.cycle.label_step.learn_labels", learn_badly)
     # Words would still be right.
     monkeypatch.setattr("mailroom.cycle.run.words_step", lambda *_: {"setups": [], "heads": {}})
     outcome = learn(workspace)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from mailroom.cycle import unlabelled_mail
-from mailroom.cycle.run import LABELS_MAIL, Options
+from mailroom.cycle.label_step import LABELS_MAIL
+from mailroom.cycle.run import Options
 from mailroom.cycle.setup import Setup
 from mailroom.cycle.unlabelled_mail import kept_mail, read_mail, weighed
 from mailroom.models import unlabelled

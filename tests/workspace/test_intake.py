@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
@@ -90,6 +90,11 @@ def mail(number: object = 0, body: str = "Where is the refund?") -> Message:
     return Message("test", "rfc822", text.encode(), len(text), cut=False)
 
 
+def fill(intake: Intake, within_s: float, up_to: int) -> None:
+    while intake.waiting < up_to:
+        intake.submit(mail(f"{intake.waiting} waiting"), within_s)
+
+
 def answer(future: "Future[Answer]") -> Answer:
     return future.result(SECONDS)
 
@@ -160,6 +165,27 @@ def test_an_email_whose_turn_would_come_too_late_is_refused_rather_than_left_to_
     answered = [future for future in taken if future.exception(SECONDS) is None]
     assert len(answered) >= 3
     assert intake.waiting == 0
+
+
+def test_what_may_wait_is_reckoned_by_commits_too(
+    make: Make, gate: Gate, log: PredictionLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = log.append_once
+
+    def slowly(entries: Sequence[LogEntry]) -> list[Prediction]:
+        time.sleep(0.1 * len(entries))
+        return append(entries)
+
+    monkeypatch.setattr(log, "append_once", slowly)
+    intake = make(threads=2, most=1000)
+    for future in [intake.submit(mail(number), SECONDS) for number in range(40)]:
+        answer(future)
+    gate.open.clear()
+    # 28 at the pace that was supposed; 7 if every one of them had been counted at 100 ms.
+    for number in range(40, 46):
+        intake.submit(mail(number), 1.0)
+    with pytest.raises(BusyError):
+        fill(intake, 1.0, up_to=14)
 
 
 def test_more_than_the_limit_is_refused_and_what_was_taken_is_answered(
