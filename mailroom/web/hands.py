@@ -15,6 +15,8 @@ from mailroom.workspace.review import ReviewItem, ReviewQueue
 
 # Emails left in hand at which the next batch is fetched: in the background, so that nobody waits for it.
 _LOW = 8
+# And the step that this is noticed in ends first: it shares the processor with the fetch.
+_ASIDE_AFTER_S = 0.25
 _REMEMBERED = 50
 
 
@@ -61,6 +63,7 @@ class Hands:
         self._site = site
         self._hands: dict[str, Hand] = {}
         self._lock = threading.Lock()
+        self._closed = False
 
     def of(self, reviewer: str) -> Hand:
         """A reviewer's hand, with an email in it where any waits."""
@@ -71,7 +74,9 @@ class Hands:
                 self._fetch(hand, reviewer)
             elif len(hand.waiting) <= _LOW and not hand.fetching:
                 hand.fetching = True
-                threading.Thread(target=self._fetch_aside, args=(hand, reviewer), daemon=True).start()
+                later = threading.Timer(_ASIDE_AFTER_S, self._fetch_aside, (hand, reviewer))
+                later.daemon = True
+                later.start()
         return hand
 
     def answer(self, reviewer: str, email_id: str, label: Label) -> None:
@@ -112,6 +117,7 @@ class Hands:
     def close(self) -> None:
         """Let others have what nobody came to; what was skipped rests for the lease."""
         with self._lock:
+            self._closed = True
             hands = list(self._hands.values())
         queue = ReviewQueue(self._site.service.live.current.workspace)
         for hand in hands:
@@ -132,10 +138,11 @@ class Hands:
 
     def _fetch_aside(self, hand: Hand, reviewer: str) -> None:
         try:
-            workspace = self._site.service.live.current.workspace
-            items = ReviewQueue(workspace).take(workspace.settings.review.batch, reviewer)
-            with hand.lock:
-                hand.waiting.extend(items)
+            if not self._closed:
+                workspace = self._site.service.live.current.workspace
+                items = ReviewQueue(workspace).take(workspace.settings.review.batch, reviewer)
+                with hand.lock:
+                    hand.waiting.extend(items)
         finally:
             hand.fetching = False
 

@@ -27,8 +27,9 @@ _MOST_A_COMMIT = 256
 _SUPPOSED_S = 0.05
 # The share of the newest email in the running mean of seconds an email.
 _NEWEST_SHARE = 0.05
-# The share of its deadline that an email may spend waiting by that mean: some emails take longer than it.
-_SAFE_SHARE = 0.7
+# The share of its deadline that an email may spend waiting by that mean: some emails take longer than it, and
+# a promotion or a neighbour may take the processor meanwhile.
+_SAFE_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)

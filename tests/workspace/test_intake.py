@@ -155,9 +155,9 @@ def test_an_email_whose_turn_would_come_too_late_is_refused_rather_than_left_to_
 ) -> None:
     gate.open.clear()
     intake = make(threads=2, most=1000)
-    # At 50 ms an email, which is what is supposed before any was answered, 28 take 700 ms on two threads.
-    taken = [intake.submit(mail(number), 1.0) for number in range(28)]
-    with pytest.raises(BusyError, match="28 is the limit now"):
+    # At 50 ms an email, which is what is supposed before any was answered, 20 take 500 ms on two threads.
+    taken = [intake.submit(mail(number), 1.0) for number in range(20)]
+    with pytest.raises(BusyError, match="20 is the limit now"):
         intake.submit(mail(28), 1.0)
     # One that has more time may wait.
     taken.append(intake.submit(mail(29), SECONDS))
@@ -181,11 +181,11 @@ def test_what_may_wait_is_reckoned_by_commits_too(
     for future in [intake.submit(mail(number), SECONDS) for number in range(40)]:
         answer(future)
     gate.open.clear()
-    # 28 at the pace that was supposed; 7 if every one of them had been counted at 100 ms.
-    for number in range(40, 46):
+    # 20 at the pace that was supposed; 5 if every one of them had been counted at 100 ms.
+    for number in range(40, 44):
         intake.submit(mail(number), 1.0)
     with pytest.raises(BusyError):
-        fill(intake, 1.0, up_to=14)
+        fill(intake, 1.0, up_to=10)
 
 
 def test_more_than_the_limit_is_refused_and_what_was_taken_is_answered(
