@@ -72,6 +72,8 @@ def _fullness(setup: Setup) -> tuple[bool, bool]:
 def _alike(setup: Setup) -> tuple[Setup, bool]:
     """The setup without what it learned from, and whether it has words."""
     plain = replace(setup, name="", prototypes=None, lexical=None, uses_silver=False, mail_weight=0.0)
+    if setup.late_weight:
+        plain = replace(plain, cross_encoder=None, late_weight=1.0, late_temperature=1.0)
     return plain, setup.lexical is not None
 
 

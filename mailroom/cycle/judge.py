@@ -20,6 +20,7 @@ from mailroom.cycle.choose import (
 from mailroom.cycle.desk import Desk
 from mailroom.cycle.doubts import Doubts, find_doubts
 from mailroom.cycle.label_learning import cross_fitted_answers
+from mailroom.cycle.late_step import LateScores, counted_by
 from mailroom.cycle.review_fit import ReviewFit, fit_review, review_of
 from mailroom.cycle.setup import Advance, Answering, Setup, rules_of
 from mailroom.cycle.unlabelled_mail import Vectors, weighed
@@ -94,12 +95,22 @@ class Judge:
     """Lets setups answer the parts of one cycle."""
 
     def __init__(
-        self, desk: Desk, answering: Answering, parts: Parts, seed: int, mail: Vectors | None = None
+        self,
+        desk: Desk,
+        answering: Answering,
+        parts: Parts,
+        seed: int,
+        mail: Vectors | None = None,
+        late: LateScores | None = None,
     ) -> None:
-        """`mail` (m, d) is unlabelled mail that setups with a `mail_weight` were drawn to."""
+        """`mail` (m, d) is unlabelled mail that setups with a `mail_weight` were drawn to.
+
+        `late` says what setups with a `late_weight` count.
+        """
         self._desk, self._answering, self._parts, self._seed = desk, answering, parts, seed
-        self._mail = mail
-        self._cross_fitted: dict[str, list[Answer]] = {}
+        self._mail, self._late = mail, late
+        # Without late interaction, by what cross-fitting depends on.
+        self._cross_fitted: dict[tuple[bool, float, bool], list[Answer]] = {}
         self._audited = {one.email_id for one in parts.evaluation if one.source == "audit"}
 
     def choose(self, setups: Sequence[Setup], advance: Advance | None = None) -> Choice:
@@ -116,19 +127,20 @@ class Judge:
             considered, on = list(setups), "validation"
         else:
             considered, on = cheap, "cross-fitted"
-            answered = {
-                setup.name: [
-                    *self._answering.answers(setup, validation, advance),
-                    *self._cross_fit(setup),
-                ]
-                for setup in considered
-            }
+            answered = {setup.name: self.held_back(setup, advance) for setup in considered}
         found = [tried(setup, answered[setup.name]) for setup in considered]
         allowed = {setup.name for setup in fullest_unless_worse(considered, answered)}
         names = [setup.name for setup in considered]
         best = best_of([one for one in found if one.setup.name in allowed], names).setup
         factor = calibrated_factor(answered[best.name])
         return Choice(replace(best, temperature_factor=factor), tuple(found), on)
+
+    def held_back(self, setup: Setup, advance: Advance | None = None) -> list[Answer]:
+        """Answers of a setup that learned label vectors alone to all gold that these did not learn from.
+
+        Validation gold, and cross-fitted training gold.
+        """
+        return [*self._answering.answers(setup, self._parts.validation, advance), *self._cross_fit(setup)]
 
     def judge(
         self,
@@ -203,7 +215,10 @@ class Judge:
         if regression is not None:
             rivals["logistic_regression"] = top_1(regression)
         if challenger.kind == "two_stage":
-            alone = self._answering.answers(challenger.without_cross_encoder(), judging, advance)
+            retriever, ids = challenger.without_cross_encoder(), {answer.email_id for answer in extra}
+            alone = self._answering.answers(retriever, judging, advance)
+            if ids:
+                alone += [answer for answer in self._cross_fit(retriever) if answer.email_id in ids]
             rivals["retrieval_alone"] = top_1(alone)
             beaten = regression is not None and top_1(regression) >= top_1(own)
             retrieval = Contender("retrieval", alone)
@@ -233,11 +248,12 @@ class Judge:
 
     def _cross_fit(self, setup: Setup) -> list[Answer]:
         """Cross-fitted answers to the training gold under the setup's temperature."""
-        if setup.name not in self._cross_fitted:
+        key = (setup.uses_silver, setup.mail_weight, setup.lexical is not None)
+        if key not in self._cross_fitted:
             train = self._parts.train if setup.uses_silver else self._parts.gold
             texts = self._answering.text_vectors(setup)
             vectors = self._answering.embeddings(setup).unit([example.text for example in train])
-            self._cross_fitted[setup.name] = cross_fitted_answers(
+            self._cross_fitted[key] = cross_fitted_answers(
                 self._desk.label_ids,
                 texts,
                 train,
@@ -247,9 +263,16 @@ class Judge:
                 words=setup.lexical is not None,
                 mail=weighed(self._mail, setup),
             )
-        return recalibrated(self._cross_fitted[setup.name], setup.temperature_factor)
+        answers = self._cross_fitted[key]
+        if self._late is not None and setup.late_weight:
+            answers = [self._late.rerank(answer, counted_by(setup)) for answer in answers]
+        return recalibrated(answers, setup.temperature_factor)
 
 
 def _is_cheap(setup: Setup, desk: Desk) -> bool:
-    """Whether the setup differs from the champion in learned label vectors alone, and decides by them."""
-    return setup.kind == "retrieval" and setup.bi_encoder.startswith(str(desk.champion.directory))
+    """Whether the setup differs from the champion in learned label vectors alone: it can be cross-fitted.
+
+    Late interaction behind them has learned nothing.
+    """
+    learned_more = setup.kind == "two_stage" and not setup.late_weight
+    return not learned_more and setup.bi_encoder.startswith(str(desk.champion.directory))

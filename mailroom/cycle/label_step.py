@@ -51,7 +51,8 @@ class LabelStep:
         mail = self._mail(texts, vectors, mail_s, advance("reading unlabelled mail"))
         if mail.weight > 0:
             found.append(self._setup(LABELS_MAIL, texts, parts.train, vectors, uses_silver=True, mail=mail))
-        if self._champion.cross_encoder is not None:
+        # Late interaction comes later, once words are known: its weight is chosen for each.
+        if self._champion.cross_encoder is not None and not self._champion.late_weight:
             found += [reranked(setup, self._champion) for setup in list(found)]
         return {
             "setups": [setup.to_dict() for setup in found],

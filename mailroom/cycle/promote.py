@@ -1,6 +1,5 @@
 """A setup that passed the gate → a published version that answers from now on; pruning of old ones."""
 
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,6 +12,7 @@ from mailroom.cycle.setup import Setup
 from mailroom.errors import ModelError
 from mailroom.models.encoder_config import read_config_fields
 from mailroom.models.lexical import LEXICAL_NAME
+from mailroom.models.place import place
 from mailroom.models.prototypes import PROTOTYPES_NAME
 from mailroom.models.registry import (
     BI_ENCODER,
@@ -48,9 +48,9 @@ def publish(
     precision: dict[str, str] = {BI_ENCODER: setup.bi_precision}
     names = {BI_ENCODER: champion.base_models.get(BI_ENCODER, "")}
     with draft_version(desk.models) as draft:
-        _place(Path(setup.bi_encoder), draft / BI_ENCODER)
+        place(Path(setup.bi_encoder), draft / BI_ENCODER)
         if setup.cross_encoder is not None:
-            _place(Path(setup.cross_encoder), draft / CROSS_ENCODER)
+            place(Path(setup.cross_encoder), draft / CROSS_ENCODER)
             precision[CROSS_ENCODER] = setup.cross_precision or "fp32"
             kind = read_config_fields(draft / CROSS_ENCODER).get("kind")
             goes_on = kind == desk.champion.cross_encoder_kind
@@ -123,18 +123,3 @@ def _made_by(models: Path, cycle: str) -> ModelVersion | None:
         if version.manifest.trained_from.get("cycle") == cycle:
             return version
     return None
-
-
-def _place(source: Path, target: Path) -> None:
-    """The folder again: by links where the disk has them, so that an unchanged encoder costs nothing."""
-    try:
-        shutil.copytree(source, target, copy_function=_link_or_copy)
-    except (OSError, shutil.Error) as exc:
-        raise ModelError(f"{source}: cannot be copied to {target}: {exc}") from exc
-
-
-def _link_or_copy(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)

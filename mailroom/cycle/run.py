@@ -15,6 +15,7 @@ from mailroom.cycle.budget import Budget, duration_words
 from mailroom.cycle.desk import CycleFolder, Desk
 from mailroom.cycle.judge import ENOUGH, LEAST_TO_CHOOSE, Judge, Judgement, Parts
 from mailroom.cycle.label_step import LABELS_GOLD, LabelStep
+from mailroom.cycle.late_step import LateScores, late_step
 from mailroom.cycle.novelty import (
     CURATED,
     FAILED,
@@ -186,12 +187,14 @@ class _Run:
         setups = [
             Setup(**values) for values in self._step("label_vectors", lambda: self._labels(parts))["setups"]
         ]
-        mail = kept_mail(self._folder.work)
-        judge = Judge(self._desk, self._answering, parts, self._options.seed, mail)
+        mail, late = kept_mail(self._folder.work), self._late_scores(parts)
+        judge = Judge(self._desk, self._answering, parts, self._options.seed, mail, late)
         self._step(
             "doubts", lambda: judge.doubts(setups[0], self._advance("looking for doubtful labels")).to_dict()
         )
         setups += self._words(parts, setups)
+        if late is not None:
+            setups += self._late(late, judge, setups)
         trained = self._step("bi_encoder", lambda: self._train(parts), may_skip=True)
         second = self._second
         crossed = self._step(
@@ -259,6 +262,20 @@ class _Run:
                 kept_mail(self._folder.work),
             ),
             may_skip=True,
+        )
+        return [Setup(**values) for values in kept["setups"]]
+
+    def _late_scores(self, parts: Parts) -> LateScores | None:
+        """What late interaction says, where the champion decides by it."""
+        if not self._champion.late_weight:
+            return None
+        return LateScores(self._desk, self._champion, (*parts.train, *parts.validation, *parts.evaluation))
+
+    def _late(self, scores: LateScores, judge: Judge, setups: Sequence[Setup]) -> list[Setup]:
+        """The setups once more, with late interaction behind them, where it helps."""
+        kept = self._step(
+            "late_interaction",
+            lambda: late_step(self._champion, scores, judge, self._folder.work, setups),
         )
         return [Setup(**values) for values in kept["setups"]]
 

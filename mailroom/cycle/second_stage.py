@@ -162,7 +162,10 @@ def shared_reading_of(desk: Desk, steps: Mapping[str, Any], setup: Setup) -> dic
     if (made.get(BI_ENCODER), made.get(CROSS_ENCODER)) == (setup.bi_encoder, setup.cross_encoder):
         return dict(crossed["shared_reading"])
     champion = champion_setup(desk)
-    if (champion.bi_encoder, champion.cross_encoder) == (setup.bi_encoder, setup.cross_encoder):
+    same = champion.cross_encoder == setup.cross_encoder
+    # Late interaction reads as it did, however it counts.
+    same = same or (setup.late_weight > 0 and champion.late_weight > 0)
+    if champion.bi_encoder == setup.bi_encoder and same:
         return dict(desk.champion.manifest.shared_reading)
     return {}
 

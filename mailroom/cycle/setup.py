@@ -21,7 +21,14 @@ from mailroom.evaluate.answers import Answer, answer_of
 from mailroom.evaluate.gate import Kind
 from mailroom.models.bi_encoder import BiEncoder
 from mailroom.models.cross_encoder import load_cross_encoder
-from mailroom.models.encoder_config import CONFIG_NAME, GRAPH_NAMES, TOKENIZER_NAME
+from mailroom.models.encoder_config import (
+    CONFIG_NAME,
+    GRAPH_NAMES,
+    LATE_INTERACTION,
+    TOKENIZER_NAME,
+    LateInteractionConfig,
+    read_config,
+)
 from mailroom.models.lexical import load_lexical
 from mailroom.models.prototypes import load_prototypes
 from mailroom.models.registry import BI_ENCODER, CROSS_ENCODER, ModelVersion
@@ -39,8 +46,9 @@ class Setup:
     `temperature_factor` multiplies the temperature of whichever stage decides. A setup without
     `cross_encoder` decides by retrieval, one without `lexical` by the cosine alone. `uses_silver` says
     whether its labels learned from silver too, `mail_weight` what an unlabelled email counted that drew them
-    (0: nothing did). Answers are marked below `review_below` and above `outside_above`, where these were
-    fitted.
+    (0: nothing did). A `late_weight` above 0 says that the cross-encoder is late interaction, which learned
+    nothing, and with `late_temperature` how it counts. Answers are marked below `review_below` and above
+    `outside_above`, where these were fitted.
     """
 
     name: str
@@ -55,6 +63,8 @@ class Setup:
     review_below: float | None = None
     outside_above: float | None = None
     mail_weight: float = 0.0
+    late_weight: float = 0.0
+    late_temperature: float = 0.0
 
     @property
     def kind(self) -> Kind:
@@ -63,7 +73,14 @@ class Setup:
 
     def without_cross_encoder(self) -> "Setup":
         """The same, deciding by retrieval, at that stage's own temperature."""
-        return replace(self, cross_encoder=None, cross_precision=None, temperature_factor=1.0)
+        return replace(
+            self,
+            cross_encoder=None,
+            cross_precision=None,
+            temperature_factor=1.0,
+            late_weight=0.0,
+            late_temperature=0.0,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON-ready values, which `Setup(**values)` takes back."""
@@ -74,6 +91,9 @@ def champion_setup(desk: Desk) -> Setup:
     """What answers now."""
     version = desk.champion
     folder = version.directory
+    late = None
+    if version.cross_encoder_kind == LATE_INTERACTION:
+        late = read_config(folder / CROSS_ENCODER, LateInteractionConfig)
     return Setup(
         name=CHAMPION,
         bi_encoder=str(folder / BI_ENCODER),
@@ -85,6 +105,8 @@ def champion_setup(desk: Desk) -> Setup:
         temperature_factor=version.temperature_factor,
         review_below=version.review_below_probability,
         outside_above=version.outside_above,
+        late_weight=late.weight if late is not None else 0.0,
+        late_temperature=late.temperature if late is not None else 0.0,
     )
 
 

@@ -6,8 +6,9 @@ that long labels gain nothing by their length). Nothing is trained, and since th
 one reading of an email serves retrieval too: what is left is one small product (docs/late-interaction.md).
 """
 
+import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,15 @@ from numpy.typing import NDArray
 
 from mailroom.errors import ModelError
 from mailroom.models.encoder_config import (
+    CONFIG_NAME,
     GRAPH_NAMES,
     LATE_INTERACTION,
     TOKENIZER_NAME,
     LateInteractionConfig,
     read_config,
+    write_config,
 )
+from mailroom.models.place import place
 from mailroom.models.runtime import Precision, open_session
 from mailroom.models.tokens import TextTokenizer
 
@@ -40,6 +44,17 @@ class TokenReading:
 
     vector: Values
     words: Values
+
+
+def reweighed(source: Path, target: Path, weight: float, temperature: float) -> None:
+    """Make the exported directory `source` once more as `target`, with another weight and temperature.
+
+    A `target` that a killed run left is replaced. ModelError where it cannot be made.
+    """
+    config = read_config(source, LateInteractionConfig)
+    shutil.rmtree(target, ignore_errors=True)
+    place(source, target, without=(CONFIG_NAME,))
+    write_config(target, replace(config, weight=weight, temperature=temperature))
 
 
 class LateInteraction:
@@ -72,6 +87,11 @@ class LateInteraction:
     def kind(self) -> str:
         """`late-interaction`."""
         return LATE_INTERACTION
+
+    @property
+    def weight(self) -> float:
+        """What one unit of late interaction counts beside one of cosine, above 0."""
+        return self._config.weight
 
     @property
     def similarity_weight(self) -> float:

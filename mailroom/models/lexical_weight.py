@@ -17,7 +17,8 @@ Scores = NDArray[np.float32]
 # is not of, at 1 with its own.
 WEIGHTS = (0.0, 0.0125, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 _PLACES = (0.0, 0.25, 0.5, 0.75, 1.0)
-_TEMPERATURES = np.geomspace(0.01, 1.0, 24)
+# Tried for every weight, so that no weight wins by its scale alone.
+TEMPERATURES = np.geomspace(0.01, 1.0, 24)
 # Below so many emails nothing can be said about what words add.
 LEAST_JUDGED = 40
 # More cost time and tell no more.
@@ -96,10 +97,10 @@ def weight_beside(judged: Judged, neutral: float, seed: int = 0) -> float:
 def log_losses(
     scores: Scores, targets: NDArray[np.intp], weights: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    """The mean log loss of scores (n, labels) at each of a fixed row of temperatures."""
+    """The mean log loss of scores (n, labels) at each of TEMPERATURES."""
     below = scores - scores.max(axis=1, keepdims=True)
     own = below[np.arange(len(targets)), targets]
-    at = [np.log(np.exp(below / np.float32(t)).sum(axis=1)) - own / t for t in _TEMPERATURES]
+    at = [np.log(np.exp(below / np.float32(t)).sum(axis=1)) - own / t for t in TEMPERATURES]
     losses: NDArray[np.float64] = np.average(np.array(at), axis=1, weights=weights)
     return losses
 
@@ -117,7 +118,7 @@ def _ends(known: Judged) -> tuple[float, float]:
 
 def _loss(parts: Sequence[tuple[float, Judged]], choice: Choice) -> float:
     """The least mean log loss over temperatures, the parts by their shares."""
-    losses = np.zeros(len(_TEMPERATURES))
+    losses = np.zeros(len(TEMPERATURES))
     for share, judged in parts:
         scores = judged.combined(choice.neutral, choice.weight)
         losses += share * log_losses(scores, judged.targets, judged.weights)

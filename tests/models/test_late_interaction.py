@@ -14,7 +14,7 @@ from mailroom.models.cross_encoder import load_cross_encoder
 from mailroom.models.encoder_config import CONFIG_NAME
 from mailroom.models.export import export_bi_encoder
 from mailroom.models.export_one_pass import export_late_interaction
-from mailroom.models.late_interaction import LateInteraction
+from mailroom.models.late_interaction import LateInteraction, reweighed
 from mailroom.models.parity import cross_parity
 from mailroom.models.shared_reading import email_reader, shared_reading
 
@@ -144,3 +144,19 @@ def test_other_families_are_refused(tmp_path: Path) -> None:
     make_bi_encoder(tmp_path, "mpnet", "mean")
     with pytest.raises(ModelError, match="mpnet"):
         export(tmp_path / "model", tmp_path)
+
+
+def test_another_weight_is_another_folder(encoder: Path, late: LateInteraction, tmp_path: Path) -> None:
+    source, target = export(encoder, tmp_path), tmp_path / "made" / "late"
+    for weight in (0.1, 0.8):
+        reweighed(source, target, weight, 0.05)
+        again = LateInteraction.load(target, "fp32")
+        assert (again.weight, again.temperature) == (weight, 0.05)
+        expected = late.score("delivery of a parcel", LABELS) * weight / WEIGHT
+        assert again.score("delivery of a parcel", LABELS) == pytest.approx(expected, abs=1e-6)
+    assert LateInteraction.load(source, "fp32").weight == WEIGHT
+
+
+def test_a_folder_that_is_no_late_interaction_cannot_be_weighed(tmp_path: Path) -> None:
+    with pytest.raises(ModelError):
+        reweighed(tmp_path, tmp_path / "again", 0.1, 0.05)
