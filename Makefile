@@ -8,6 +8,9 @@ export MAILROOM_DATA ?= $(abspath ../shared/data)
 # Everything mailroom needs comes from packages; no code of ours may wait for a hub.
 export HF_HUB_OFFLINE ?= 1
 
+# Processes that share the tests: one for each of two cores. 0 runs them in one.
+TEST_WORKERS ?= 2
+
 .PHONY: help setup demo test check lint types fast format clean
 
 help:
@@ -30,8 +33,9 @@ $(STAMP): pyproject.toml
 demo: setup
 	@$(BIN)/python examples/helpdesk/demo.py
 
+# Tests of one file stay together, since they share what its fixtures build.
 test: setup lint types
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile
 
 check: setup lint types fast
 
@@ -43,7 +47,7 @@ types: setup
 	$(BIN)/mypy
 
 fast: setup
-	$(BIN)/python -m pytest -m "not slow and not corpus"
+	$(BIN)/python -m pytest -m "not slow and not corpus" -n $(TEST_WORKERS) --dist loadfile
 
 format: setup
 	$(BIN)/ruff format .
