@@ -62,11 +62,13 @@ def mailroom(*arguments: str) -> str:
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
-def measure(name: str, part: str, limit: int | None, folder: Path) -> list[dict[str, Any]]:
+def measure(
+    name: str, part: str, limit: int | None, cross_encoder: str, folder: Path
+) -> list[dict[str, Any]]:
     """The evaluation of one set in fp32 and in int8."""
     taxonomy, gold = prepare(name, part, limit, folder)
     workspace = folder / "desk"
-    mailroom("init", str(workspace), "--taxonomy", str(taxonomy), "--cross-encoder", "none")
+    mailroom("init", str(workspace), "--taxonomy", str(taxonomy), "--cross-encoder", cross_encoder)
     settings = workspace / "mailroom.toml"
     written = settings.read_text(encoding="utf-8")
     results = []
@@ -83,13 +85,15 @@ def main() -> None:
     parser.add_argument("--part", choices=("train", "val", "test"), default="train")
     parser.add_argument("--limit", type=int, help="rows of a set at most, sampled with seed 0")
     parser.add_argument("--sets", nargs="+", default=SETS, metavar="SET")
+    parser.add_argument("--cross-encoder", default="none", help="as `init` takes it; none is retrieval alone")
     parser.add_argument("--json", action="store_true", help="one JSON record a set and precision")
     arguments = parser.parse_args()
     if not arguments.json:
         print(f"{'set':18} {'rows':>6} {'prec.':5}  top-1   R@3   R@5  R@10  R@20    ECE  emails/s")
     for name in arguments.sets:
         with tempfile.TemporaryDirectory() as folder:
-            for record in measure(name, arguments.part, arguments.limit, Path(folder)):
+            options = (arguments.part, arguments.limit, arguments.cross_encoder)
+            for record in measure(name, *options, Path(folder)):
                 print(json.dumps(record) if arguments.json else row(record), flush=True)
 
 

@@ -57,7 +57,9 @@ class ModelSettings:
 
     bi_encoder: str = setting("embedded", "Bi-encoder: `embedded`, a directory, or a hub id.")
     cross_encoder: str = setting(
-        "none", "Cross-encoder: `none`, `late-interaction`, a directory, or a hub id."
+        "auto",
+        "Cross-encoder: `auto` (`late-interaction` behind the embedded bi-encoder, `none` behind others), "
+        "`none`, `late-interaction`, a directory, or a hub id.",
     )
     precision: str = setting("auto", "`auto` (int8 where it passed the parity gate), `int8`, or `fp32`.")
     keep_versions: int = setting(

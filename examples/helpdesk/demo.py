@@ -31,8 +31,7 @@ def main() -> None:
     desk = ["--workspace", str(folder)]
     console.print("\n[bold]mailroom[/]: exactly one label of your taxonomy on every email\n")
     if not (folder / "mailroom.toml").exists():
-        stages = ["--taxonomy", relative(HERE / "taxonomy.yaml"), "--cross-encoder", "late-interaction"]
-        run(console, "init", str(folder), *stages)
+        run(console, "init", str(folder), "--taxonomy", relative(HERE / "taxonomy.yaml"))
     run(console, *desk, "classify", relative(HERE / "mailbox.mbox"), "-o", str(folder / "labels.txt"))
     records = [json.loads(line) for line in run(None, *desk, "log", "--json", "--oldest-first").splitlines()]
     console.print(areas(records))

@@ -23,10 +23,11 @@ def init(
         str,
         typer.Option(
             metavar="NAME",
-            help="`none`, `late-interaction` (compares the bi-encoder's tokens one by one), a model "
-            "directory, or a hub id.",
+            help="`late-interaction` (compares the bi-encoder's tokens one by one), `none`, a model "
+            "directory, or a hub id; `auto` is late interaction behind the embedded bi-encoder, none behind "
+            "others.",
         ),
-    ] = "none",
+    ] = "auto",
     store: Annotated[
         str,
         typer.Option(

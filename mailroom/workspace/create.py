@@ -22,6 +22,7 @@ from mailroom.models.registry import (
     publish_version,
 )
 from mailroom.models.runtime import Precision
+from mailroom.models.sources import EMBEDDED
 from mailroom.store.database import open_database, url_in_folder
 from mailroom.store.promotions import PromotionLog
 from mailroom.taxonomy import Taxonomy, display_name, load_taxonomy, to_yaml
@@ -33,6 +34,7 @@ from mailroom.workspace.workspace import MODELS, Workspace
 # of those fitted on four of them for the fifth (docs/experiments-cross-encoder.md).
 LATE_WEIGHT_NAMES, LATE_WEIGHT_DESCRIBED = 0.3, 0.6
 LATE_TEMPERATURE = 0.075
+AUTO, NONE = "auto", "none"
 # The gate looks at this many labels at most, spread over the tree: more would only take longer.
 GATE_LABELS = 300
 CROSS_GATE_LABELS = 20
@@ -50,9 +52,9 @@ def create_workspace(
 ) -> Workspace:
     """Make a workspace in `root` and open it.
 
-    `bi_encoder` and `cross_encoder` are `embedded`, a directory, a hub id, or (cross) `none` or
-    `late-interaction`; `store` is the URL of the prediction log. Raises ConfigError where the folder or the
-    store cannot be used, TaxonomyError, ModelError, StoreError.
+    `bi_encoder` and `cross_encoder` are `embedded`, a directory, a hub id, or (cross) `none`,
+    `late-interaction` or `auto`; `store` is the URL of the prediction log. Raises ConfigError where the folder
+    or the store cannot be used, TaxonomyError, ModelError, StoreError.
     """
     _check_folder(root)
     _check_store(store, root)
@@ -60,6 +62,9 @@ def create_workspace(
     taxonomy = load_taxonomy(taxonomy_file)
     _check_taxonomy_in(root, taxonomy_file, taxonomy)
     progress("opening the base models")
+    if cross_encoder == AUTO:
+        # Behind others it is not measured: until it is, they decide alone.
+        cross_encoder = LATE_INTERACTION if bi_encoder == EMBEDDED else NONE
     sources = _resolve(bi_encoder, cross_encoder)
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -155,7 +160,7 @@ def _resolve(bi_encoder: str, cross_encoder: str) -> dict[str, tuple[str, Path]]
     if cross_encoder == LATE_INTERACTION:
         # The bi-encoder itself compares its tokens.
         sources[CROSS_ENCODER] = (cross_encoder, sources[BI_ENCODER][1])
-    elif cross_encoder != "none":
+    elif cross_encoder != NONE:
         sources[CROSS_ENCODER] = (cross_encoder, resolve_base_model(cross_encoder))
     return sources
 

@@ -11,6 +11,7 @@ import pytest
 
 import mailroom.workspace.create as create_module
 from mailroom.errors import ModelError
+from mailroom.models.registry import CROSS_ENCODER
 from mailroom.taxonomy import load_taxonomy
 from mailroom.workspace import Workspace
 from tests.cli.conftest import TAXONOMY, Run, write_mailbox
@@ -49,6 +50,45 @@ def test_a_new_workspace_classifies_and_names_the_next_step(
     }  # fmt: skip
     result = run("-w", desk, "classify", write_mailbox(tmp_path / "in.mbox", 2), "--json")
     assert (result.code, len(result.lines)) == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], "late-interaction"),
+        (["--cross-encoder", "none"], "none"),
+        (["--bi-encoder", "BASE"], "none"),
+        (["--bi-encoder", "BASE", "--cross-encoder", "late-interaction"], "late-interaction"),
+    ],
+)
+def test_the_second_stage_of_a_new_workspace(
+    run: Run,
+    taxonomy_file: Path,
+    workspace: Path,
+    tiny_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: list[str],
+    expected: str,
+) -> None:
+    with Workspace.open(workspace) as opened:
+        version = opened.version
+    asked: list[dict[str, tuple[str, Path]]] = []
+
+    def make(models: Path, sources: dict[str, tuple[str, Path]], *_: Any) -> Any:
+        asked.append(sources)
+        models.mkdir()
+        (models / version.id).symlink_to(version.directory)
+        return version
+
+    monkeypatch.setattr(create_module, "make_version", make)
+    named = [str(tiny_model) if option == "BASE" else option for option in options]
+    assert run("init", tmp_path / "new", "--taxonomy", taxonomy_file, *named).code == 0
+    (sources,) = asked
+    names = [name for encoder, (name, _) in sources.items() if encoder == CROSS_ENCODER]
+    assert names == ([] if expected == "none" else [expected])
+    # What was decided is written down: the default may change, a workspace does not.
+    assert f'cross_encoder = "{expected}"' in (tmp_path / "new" / "mailroom.toml").read_text(encoding="utf-8")
 
 
 @pytest.mark.usefixtures("cheap_export")
