@@ -53,8 +53,8 @@ def create_workspace(
     """Make a workspace in `root` and open it.
 
     `bi_encoder` and `cross_encoder` are `embedded`, a directory, a hub id, or (cross) `none`,
-    `late-interaction` or `auto`; `store` is the URL of the prediction log. Raises ConfigError where the folder
-    or the store cannot be used, TaxonomyError, ModelError, StoreError.
+    `late-interaction` or `auto`; `store` is the URL of the prediction log. Raises ConfigError where the
+    folder or the store cannot be used, TaxonomyError, ModelError, StoreError.
     """
     _check_folder(root)
     _check_store(store, root)
