@@ -70,15 +70,24 @@ class TextEncoder(nn.Module):
 
     def forward(self, rows: Sequence[TokenIds]) -> Tensor:
         """Unit vectors (B, d) of B texts."""
+        vectors: Tensor = self.model(self._features(rows))["sentence_embedding"]
+        return functional.normalize(vectors.float(), dim=-1)
+
+    def token_states(self, rows: Sequence[TokenIds]) -> Tensor:
+        """The states (tokens, h) of all tokens of the texts, one text after the other, without padding."""
+        features = self._features(rows)
+        real = features["attention_mask"].bool()
+        states: Tensor = self.model(features)["token_embeddings"]
+        return states[real]
+
+    def _features(self, rows: Sequence[TokenIds]) -> dict[str, Tensor]:
         width = max(map(len, rows))
         ids = torch.full((len(rows), width), self._padding, dtype=torch.long)
         mask = torch.zeros_like(ids)
         for row, tokens in enumerate(rows):
             ids[row, : len(tokens)] = torch.tensor(tokens)
             mask[row, : len(tokens)] = 1
-        features = {"input_ids": ids.to(self.device), "attention_mask": mask.to(self.device)}
-        vectors: Tensor = self.model(features)["sentence_embedding"]
-        return functional.normalize(vectors.float(), dim=-1)
+        return {"input_ids": ids.to(self.device), "attention_mask": mask.to(self.device)}
 
     @torch.no_grad()
     def encode(self, rows: Sequence[TokenIds], batch_size: int = 32) -> Vectors:
