@@ -138,6 +138,10 @@ def _show(progress: Progress) -> None:
         print(f"step {progress.step}/{progress.total_steps} loss {progress.loss:.2f} {left}", file=sys.stderr)
 
 
+def _short(value: Any) -> Any:
+    return round(value, 4) if isinstance(value, float) else value
+
+
 def main() -> None:
     """Print one line of JSON an encoder."""
     arguments = _arguments()

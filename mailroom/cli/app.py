@@ -15,6 +15,7 @@ import typer
 
 from mailroom import __version__
 from mailroom.cli import (
+    adapt,
     api_keys,
     classify,
     correct,
@@ -57,6 +58,7 @@ app.command("classify")(classify.classify)
 app.command("evaluate", short_help="Measure the workspace on labelled emails.")(evaluate.evaluate)
 app.command("curate", short_help="Say what the next cycle would learn from.")(curate.curate)
 app.command("learn", short_help="Learn from corrections, and promote what is no worse.")(learn.learn)
+app.command("adapt", short_help="Use the encoder to unlabelled mail.")(adapt.adapt)
 app.command("replay", short_help="Play labelled mail as weeks of learning.")(replay.replay)
 app.command("show", short_help="Print what is kept of a message, and what is not.")(show.show)
 app.command("log")(log.log)

@@ -43,7 +43,7 @@ def learn(
 
     settings: Context = context.obj
     console = stderr_console()
-    budget_s = _budget_s(budget)
+    budget_s = budget_seconds(budget)
     if dry_run:
         with settings.open_workspace(read_only=True) as workspace, StepProgress(console) as progress:
             record = preview_workspace(workspace, seed, progress.tell)
@@ -61,7 +61,7 @@ def learn(
         raise typer.Exit(REFUSED)
 
 
-def _budget_s(text: str | None) -> float | None:
+def budget_seconds(text: str | None) -> float | None:
     """Seconds; a duration that cannot be read, or that is none, is wrong usage."""
     from mailroom.cycle.budget import parse_duration
 

@@ -126,7 +126,8 @@ def train_cross_encoder_step(
     target.parent.mkdir()
     report("exporting the cross-encoder", 0, 0)
     export_one_pass(saved, target)
-    verdict = _gate(desk, target, parts.train)
+    emails = [example.text for example in parts.train]
+    verdict = cross_encoder_gate(desk, target, emails)
     figures = {
         "sets": len(sets),
         "continued": before is not None,
@@ -137,7 +138,7 @@ def train_cross_encoder_step(
         "validation_top_1": blend.top1,
         "validation_retrieval_top_1": blend.retrieval_top1,
     }
-    shared = shared_reading(Path(base.bi_encoder), target, *_probes(desk, parts.train))
+    shared = shared_reading(Path(base.bi_encoder), target, *gate_probes(desk, emails))
     return Reranked(_setup(base, target, bool(verdict["passed"])), verdict, shared, figures)
 
 
@@ -288,15 +289,15 @@ def _fit(model: "OnePassModel", encoder: Any, asked: _Asked, texts: dict[str, st
     return fit_blend(scores, asked.similarities, asked.targets, scale)
 
 
-def _probes(desk: Desk, train: Sequence[Example]) -> tuple[list[str], list[str]]:
+def gate_probes(desk: Desk, emails: Sequence[str]) -> tuple[list[str], list[str]]:
     """Labels spread over the tree, as they are reranked, and some of the workspace's own mail."""
     labels = desk.taxonomy.assignable
-    step, stride = max(1, len(labels) // _GATE_LABELS), max(1, len(train) // _GATE_EMAILS)
+    step, stride = max(1, len(labels) // _GATE_LABELS), max(1, len(emails) // _GATE_EMAILS)
     texts = [competitor_text(label, desk.taxonomy) for label in labels[::step][:_GATE_LABELS]]
-    return texts, [example.text for example in train[::stride][:_GATE_EMAILS]]
+    return texts, list(emails[::stride][:_GATE_EMAILS])
 
 
-def _gate(desk: Desk, directory: Path, train: Sequence[Example]) -> dict[str, Any]:
+def cross_encoder_gate(desk: Desk, directory: Path, emails: Sequence[str]) -> dict[str, Any]:
     """int8 against fp32, on what the workspace itself has."""
     fp32, int8 = (load_cross_encoder(directory, precision) for precision in ("fp32", "int8"))
-    return cross_parity(fp32, int8, *_probes(desk, train)).to_dict()
+    return cross_parity(fp32, int8, *gate_probes(desk, emails)).to_dict()

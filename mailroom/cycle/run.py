@@ -39,6 +39,7 @@ from mailroom.cycle.steps import (
     curate,
     doubt_notes,
     kept_parts,
+    learned_in,
     skipped_notes,
     summary_line,
 )
@@ -384,7 +385,9 @@ class _Run:
         )
 
     def _nothing_new(self, found: int, needed: int) -> Outcome:
-        if taken_back(last_learned(self._log), PromotionLog(self._desk.database).history()):
+        last = last_learned(self._log)
+        goes_on = last is not None and learned_in(self._desk.champion) == last.id
+        if not goes_on and taken_back(last, PromotionLog(self._desk.database).history()):
             self._notes.append(
                 "the version that the last cycle made was taken back: with --force the same labels are "
                 "learned again, from the version that answers now"

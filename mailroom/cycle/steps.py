@@ -9,6 +9,7 @@ from mailroom.cycle.aggregate import Classifies, Curated, Model, aggregate
 from mailroom.cycle.desk import Desk
 from mailroom.cycle.judge import Parts
 from mailroom.cycle.setup import Answering, Setup, champion_setup
+from mailroom.models.registry import ModelVersion
 from mailroom.records import Email
 from mailroom.store.cycles import CycleLog
 from mailroom.store.examples import ExampleReader
@@ -116,9 +117,16 @@ def kept_parts(desk: Desk, cycle_id: str) -> Parts:
     return Parts(parts["train"], parts["validation"], parts["evaluation"], fresh)
 
 
+def learned_in(version: ModelVersion) -> str | None:
+    """The cycle that taught the labels of the version, or of what it was adapted from."""
+    trained_from = version.manifest.trained_from
+    found = trained_from.get("learned_in" if "adapted_from" in trained_from else "cycle")
+    return None if found is None else str(found)
+
+
 def _learned_by(desk: Desk, snapshots: Snapshots) -> set[str]:
     """Emails that the champion was trained on, as far as its cycle is known here."""
-    cycle = desk.champion.manifest.trained_from.get("cycle")
+    cycle = learned_in(desk.champion)
     if cycle is None or CycleLog(desk.database).get(cycle) is None:
         return set()
     return {example.email_id for example in snapshots.load(cycle, "train")}

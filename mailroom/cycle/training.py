@@ -95,7 +95,7 @@ def exported(
     result.prototypes.save(prototypes)
     report("exporting the bi-encoder", 0, 0)
     export_bi_encoder(result.directory, target)
-    verdict = _gate(desk, target, train)
+    verdict = bi_encoder_gate(desk, target, [example.text for example in train])
     setup = Setup(name, str(target), "int8" if verdict["passed"] else "fp32", str(prototypes))
     known = {
         "steps": result.training.steps,
@@ -107,15 +107,14 @@ def exported(
     return Trained(setup, verdict, {**known, **(figures or {})})
 
 
-def _gate(desk: Desk, directory: Path, train: Sequence[Example]) -> dict[str, Any]:
-    """int8 against fp32 on the labels' names and on the workspace's own mail."""
+def bi_encoder_gate(desk: Desk, directory: Path, emails: Sequence[str]) -> dict[str, Any]:
+    """int8 against fp32 on the labels' names and on some of the workspace's own mail."""
     labels = desk.taxonomy.assignable
     step = max(1, len(labels) // _GATE_LABELS)
     names = [display_name(label, desk.taxonomy) for label in labels[::step][:_GATE_LABELS]]
-    stride = max(1, len(train) // _GATE_EMAILS)
-    texts = [example.text for example in train[::stride][:_GATE_EMAILS]]
+    stride = max(1, len(emails) // _GATE_EMAILS)
     fp32, int8 = (BiEncoder.load(directory, precision) for precision in ("fp32", "int8"))
-    return parity(fp32, int8, names, texts).to_dict()
+    return parity(fp32, int8, names, emails[::stride][:_GATE_EMAILS]).to_dict()
 
 
 def fixed_budget(path: Path, budget_s: float) -> float:

@@ -5,6 +5,7 @@ encoder of sentences has none; and each whole text's vector is to stay what the 
 Without the second the first takes the vectors apart (docs/experiments-training.md). Knows no labels' ranking.
 """
 
+import copy
 import hashlib
 import json
 import math
@@ -15,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -26,9 +26,7 @@ from mailroom.train.masking import MASKED_SHARE, Vocabulary, mask_words
 from mailroom.train.ranking_batches import plan_batches
 from mailroom.train.retrieval_task import COLLAPSED_SPREAD
 from mailroom.train.text_encoder import TextEncoder, TokenIds
-from mailroom.train.train_settings import TrainSettings
-
-Vectors = NDArray[np.float32]
+from mailroom.train.train_settings import TrainSettings, pick_device
 
 # Texts read in a whole run, by turns over few of them within these bounds.
 _TEXTS = 6_000
@@ -115,18 +113,18 @@ class AdaptationModel(nn.Module):
 
 
 class AdaptationTask:
-    """Texts as the loop trains on them; `start` (n, d) are the unit vectors of the untrained encoder."""
+    """Texts as the loop trains on them; `start` is the untrained encoder, which is asked batch by batch."""
 
     def __init__(
         self,
         model: AdaptationModel,
         vocabulary: Vocabulary,
         rows: Sequence[TokenIds],
-        start: Vectors,
+        start: TextEncoder,
         settings: AdaptationSettings,
     ) -> None:
         self.module, self._vocabulary, self._rows = model, vocabulary, rows
-        self._start, self._settings = torch.from_numpy(start), settings
+        self._start, self._settings = start.eval(), settings
         self.steps_an_epoch = math.ceil(len(rows) / settings.training.batch_size)
 
     def parameter_groups(self) -> Iterator[dict[str, Any]]:
@@ -142,20 +140,22 @@ class AdaptationTask:
         words = self.word_loss(rows)
         if not self._settings.geometry_weight:
             return words
-        return words + self._settings.geometry_weight * self.moved(batch)
+        return words + self._settings.geometry_weight * self.moved(rows)
 
     def word_loss(self, rows: Sequence[TokenIds]) -> Tensor:
         """The log loss of the hidden words of these texts; 0 where none was hidden."""
         logits, truth = self._say(rows, None)
-        return functional.cross_entropy(logits, truth, reduction="sum") / max(1, len(truth))
+        total = functional.cross_entropy(logits, truth, reduction="sum")
+        return total / max(1, len(truth))
 
-    def moved(self, batch: Sequence[int]) -> Tensor:
+    def moved(self, rows: Sequence[TokenIds]) -> Tensor:
         """How far the vectors of whole texts lie from where they began: the mean of 1 − cosine."""
-        vectors = self.module.encoder([self._rows[row] for row in batch])  # (B, d)
-        start = self._start[list(batch)].to(vectors.device)
+        vectors: Tensor = self.module.encoder(rows)  # (B, d)
+        with torch.no_grad():
+            start: Tensor = self._start(rows)
         # In fp32 whatever the encoder runs in: what is left of a cosine near 1 would be rounding.
         with torch.autocast(vectors.device.type, enabled=False):
-            return (1 - (vectors.float() * start).sum(dim=-1)).mean()
+            return (1 - (vectors.float() * start.float()).sum(dim=-1)).mean()
 
     def check(self, batch: Sequence[int]) -> str | None:
         rows = [self._rows[row] for row in batch]
@@ -204,16 +204,15 @@ def adapt_encoder(
     encoder = TextEncoder(source, settings.max_tokens)
     vocabulary = Vocabulary.of(encoder, source)
     rows = [*map(encoder.email_ids, emails), *map(encoder.label_ids, labels)]
-    start = encoder.encode(rows)
+    start = copy.deepcopy(encoder).to(pick_device(settings.training.device))
     model = AdaptationModel(encoder, vocabulary, settings.training.seed)
     task = AdaptationTask(model, vocabulary, rows, start, settings)
     checkpoint = Checkpoint(checkpoint_dir, _digest(emails, labels, settings))
     encoder.prepare(settings.training)
     result = TrainingLoop(task, settings.training, None, checkpoint, progress, budget_s).train()
     encoder.save(out)
-    stride = max(1, len(rows) // _DESCRIBED)
-    described = rows[::stride]
-    likeness = (encoder.encode(described) * start[::stride]).sum(axis=1).mean()
+    described = rows[:: max(1, len(rows) // _DESCRIBED)]
+    likeness = (encoder.encode(described) * start.encode(described)).sum(axis=1).mean()
     return AdaptationResult(out, result, len(rows), task.words_said(described), float(likeness))
 
 
@@ -227,6 +226,6 @@ def _digest(emails: Sequence[str], labels: Sequence[str], settings: AdaptationSe
     digest = hashlib.sha256(json.dumps(asdict(settings), sort_keys=True).encode())
     for part in (emails, labels):
         for text in part:
-            digest.update(json.dumps(text).encode())
+            digest.update(json.dumps(text).encode("utf-8", "surrogatepass"))
         digest.update(b"\0")
     return digest.hexdigest()

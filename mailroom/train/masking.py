@@ -36,10 +36,11 @@ class Vocabulary:
         table = model.get_input_embeddings()
         weight = getattr(table, "weight", None)
         mask = tokenizer.mask_token_id
-        if weight is None or mask is None or mask >= len(weight):
+        if weight is None or mask is None or mask >= len(weight) or not _reads_both_ways(encoder):
             raise ModelError(
-                f"{source}: expected an encoder with word embeddings and a token that hides a word, as BERT, "
-                f"RoBERTa, MPNet and ModernBERT have them; a {model.config.model_type!r} model cannot be adapted"
+                f"{source}: expected an encoder with word embeddings and a token that hides a word, which "
+                "reads to both sides, as BERT, RoBERTa, MPNet and ModernBERT do; a "
+                f"{model.config.model_type!r} model cannot be adapted"
             )
         words = torch.ones(len(weight), dtype=torch.bool)
         words[[number for number in tokenizer.all_special_ids if number < len(weight)]] = False
@@ -50,11 +51,19 @@ class Vocabulary:
 
 @dataclass(frozen=True, slots=True)
 class Masked:
-    """`rows` with hidden words; `asked` (tokens,) says which of all tokens are, `truth` (asked,) what stood."""
+    """Texts with hidden words: `asked` (tokens,) says which of all tokens, `truth` (n,) what stood there."""
 
     rows: tuple[TokenIds, ...]
     asked: Tensor
     truth: Tensor
+
+
+@torch.no_grad()
+def _reads_both_ways(encoder: TextEncoder) -> bool:
+    """Whether what follows a token changes its state; else nothing behind a hidden word helps to say it."""
+    text = encoder.email_ids("some words of a text")
+    first, other = encoder.token_states([text, (*text[:-2], text[0], text[0])]).chunk(2)
+    return not torch.equal(first[0], other[0])
 
 
 def mask_words(

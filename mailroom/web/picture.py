@@ -228,6 +228,8 @@ def _training(trained_from: Mapping[str, Any]) -> str:
     """How the version that answers came to its encoder."""
     if not trained_from:
         return "pretrained, cold start"
+    if "adapted_from" in trained_from:
+        return "used to your mail's words"
     only_labels = str(trained_from.get("setup", "")).startswith("label_vectors")
     return "label vectors learned" if only_labels else "MNR-trained on your mail"
 

@@ -8,7 +8,7 @@ from mailroom import __version__
 from tests.cli.conftest import Run
 
 COMMANDS = [
-    [], ["init"], ["classify"], ["evaluate"], ["show"], ["log"], ["curate"],
+    [], ["init"], ["classify"], ["evaluate"], ["show"], ["log"], ["curate"], ["adapt"],
     ["taxonomy"], ["taxonomy", "check"], ["taxonomy", "tree"],
 ]  # fmt: skip
 
