@@ -8,7 +8,8 @@ import uuid_utils
 
 from mailroom.records import Email, Feedback, FeedbackSource
 from mailroom.store.feedback import FeedbackLog
-from mailroom.workspace import Workspace
+from mailroom.workspace import Workspace, create_workspace
+from tests.models.tiny import make_bi_encoder
 
 TAXONOMY = """\
 labels:
@@ -37,6 +38,16 @@ _TOPICS = {
     "password": "please back grüße aus this",
 }
 _FILLERS = ("the", "of", "my", "is", "was", "for", "a", "reset", "parcel", "money", "invoice", "delivery")
+
+
+def make_workspace(folder: Path, cross_encoder: str) -> Path:
+    """The workspace in `folder`, made of a base model that is made first."""
+    make_bi_encoder(folder / "base", "bert", "mean")
+    taxonomy, root = folder / "labels.yaml", folder / "desk"
+    taxonomy.write_text(TAXONOMY, encoding="utf-8")
+    base = str(folder / "base" / "model")
+    create_workspace(root, taxonomy, base, cross_encoder, lambda _: None).database.close()
+    return root
 
 
 def mail(label: str, number: int, topics: dict[str, str] | None = None) -> Email:

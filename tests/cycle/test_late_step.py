@@ -15,10 +15,9 @@ from mailroom.models.late_interaction import LateInteraction
 from mailroom.models.lexical_weight import TEMPERATURES
 from mailroom.models.registry import ModelVersion
 from mailroom.store.cycles import CycleLog
-from mailroom.workspace import Workspace, create_workspace
+from mailroom.workspace import Workspace
 from mailroom.workspace.learning import learn_workspace
-from tests.cycle.desk import TAXONOMY, accuracy, answer_key, say, set_settings
-from tests.models.tiny import make_bi_encoder
+from tests.cycle.desk import accuracy, answer_key, make_workspace, say, set_settings
 
 RANKED = ("a", "b", "c")
 USUAL = Counted(0.3, 0.075)
@@ -95,13 +94,7 @@ def counted(version: ModelVersion) -> Counted:
 
 @pytest.fixture(scope="module")
 def late_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("late")
-    make_bi_encoder(folder / "base", "bert", "mean")
-    taxonomy = folder / "labels.yaml"
-    taxonomy.write_text(TAXONOMY, encoding="utf-8")
-    root = folder / "desk"
-    base = str(folder / "base" / "model")
-    create_workspace(root, taxonomy, base, LATE_INTERACTION, lambda _: None).database.close()
+    root = make_workspace(tmp_path_factory.mktemp("late"), LATE_INTERACTION)
     set_settings(root, train_from_gold=10_000)
     return root
 
