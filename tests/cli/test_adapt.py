@@ -16,11 +16,11 @@ from mailroom.cycle.outcome import Outcome
 from mailroom.models.prototypes import load_prototypes
 from mailroom.models.registry import list_versions
 from mailroom.store.prediction_log import LogEntry
-from mailroom.workspace import Workspace, create_workspace
+from mailroom.workspace import Workspace
 from mailroom.workspace.adapting import adapt_workspace
 from tests.cli.conftest import Run
 from tests.cycle.conftest import made_workspace, workspace  # noqa: F401
-from tests.cycle.desk import LABELS, TAXONOMY, answer_key, mail, say, set_settings
+from tests.cycle.desk import LABELS, answer_key, mail, make_workspace, say, set_settings
 
 KILLED = textwrap.dedent(
     """
@@ -250,15 +250,10 @@ def test_late_interaction_compares_tokens_of_the_adapted_encoder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from mailroom.models.encoder_config import LateInteractionConfig, read_config
-    from tests.models.tiny import make_bi_encoder
 
     monkeypatch.setattr("mailroom.models.parity.MAX_RELATIVE_DIFFERENCE", 1e9)
     monkeypatch.setattr("mailroom.models.parity.MIN_TOP1_AGREEMENT", 0.0)
-    make_bi_encoder(tmp_path / "base", "bert", "mean")
-    (tmp_path / "labels.yaml").write_text(TAXONOMY, encoding="utf-8")
-    root, base = tmp_path / "desk", str(tmp_path / "base" / "model")
-    kind = "late-interaction"
-    create_workspace(root, tmp_path / "labels.yaml", base, kind, lambda _: None).database.close()
+    root = make_workspace(tmp_path, "late-interaction")
     say(root, 10)
     set_settings(root, tolerance=1.0)
     with Workspace.open(root) as opened:
