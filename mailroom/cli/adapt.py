@@ -37,7 +37,7 @@ def adapt(
 
     What comes of it answers only if it is no worse on gold that it did not learn from. A run that was killed
     goes on where it stopped. Exit codes: 0 promoted; 3 refused, and the model that answers stays; 1 a
-    failure, after which it stays too. Where it helped and where not: docs/experiments-training.md.
+    failure, after which it stays too. On two public sets it won nothing (docs/experiments-training.md).
 
     Example:  mailroom adapt archive.mbox --budget 30m
     """
