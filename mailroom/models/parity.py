@@ -122,8 +122,8 @@ def cross_parity(
 ) -> ParityReport:
     """Compare two precisions of a cross-encoder by the logits of `texts` × `labels`; give it few of both.
 
-    `retrievers` are the bi-encoder in fp32 and as it serves: with them logits are compared as they decide, with
-    as much of the cosine as their cross-encoder adds.
+    `retrievers` are the bi-encoder in fp32 and as it serves: with them logits are compared as they decide,
+    with as much of the cosine as their cross-encoder adds.
     """
     scores = [_logits(encoder, labels, texts) for encoder in (fp32, int8)]
     if retrievers is not None:
