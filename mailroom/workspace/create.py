@@ -161,6 +161,12 @@ def _resolve(bi_encoder: str, cross_encoder: str) -> dict[str, tuple[str, Path]]
         # The bi-encoder itself compares its tokens.
         sources[CROSS_ENCODER] = (cross_encoder, sources[BI_ENCODER][1])
     elif cross_encoder != NONE:
+        meant = [name for name in (AUTO, NONE, LATE_INTERACTION) if name.startswith(cross_encoder.casefold())]
+        if meant and not Path(cross_encoder).is_dir():
+            raise ConfigError(
+                f"cross-encoder {cross_encoder!r}: expected {LATE_INTERACTION}, {NONE}, {AUTO}, a model "
+                f"directory or a hub id; did you mean {meant[0]}?"
+            )
         sources[CROSS_ENCODER] = (cross_encoder, resolve_base_model(cross_encoder))
     return sources
 
