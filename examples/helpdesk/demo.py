@@ -40,7 +40,7 @@ def main() -> None:
     judged, told = split_gold(folder)
     before = figures_of(desk, judged)
     console.print(quality(before))
-    console.print(reranked(records, before))
+    console.print(reranked(records, truths()))
     console.print("\n[bold]People say what two thirds of these emails should have been; the rest judges[/]\n")
     run(console, *desk, "feedback", "import", str(told))
     console.print(run(console, *desk, "learn").strip(), style="bold green", soft_wrap=True)
@@ -129,7 +129,8 @@ def subject(record: Record) -> str:
 
 def quality(figures: Record) -> Table:
     """The answers against the true labels that come with the example."""
-    table = Table("figure", "", title="\nAgainst the true labels", title_justify="left")
+    title = f"\nAgainst the true labels of every third email, {figures['emails']} in all"
+    table = Table("figure", "", title=title, title_justify="left")
     table.columns[1].justify = "right"
     table.add_row("top-1", f"{figures['recall_at_1']:.1%}")
     table.add_row("true label among the first 5", f"{figures['recall_at_5']:.1%}")
@@ -139,25 +140,40 @@ def quality(figures: Record) -> Table:
     for pair in figures["worst_confusions"][:3]:
         worst[f"{pair['truth']} → {pair['predicted']}"] = pair["count"]
     for pair, count in worst.items():
-        table.add_row(f"[dim]{escape(pair)}[/]", f"[dim]{count} email{'s' * (count > 1)}[/]")
+        table.add_row(f"[dim]answered wrong: {escape(pair)}[/]", f"[dim]{count} email{'s' * (count > 1)}[/]")
     return table
 
 
-def reranked(records: list[Record], figures: Record) -> Table:
-    """What the second stage made of the first one's candidates."""
-    table = Table("", "retrieval", "both stages", title="\nWhat reranking changed", title_justify="left")
-    for name, meaning in (("recall_at_1", "top-1"), ("recall_at_5", "true label among the first 5")):
-        table.add_row(meaning, f"{figures['retrieval'][name]:.1%}", f"{figures[name]:.1%}")
-    changed = [(record, nearest(record)) for record in records if nearest(record) != record["label"]]
-    table.add_row(f"emails answered otherwise, of {len(records)}", "", str(len(changed)))
-    for record, first in changed[:CHANGES_SHOWN]:
-        table.add_row(f"[dim]{subject(record)}[/]", escape(first), escape(record["label"]))
+def truths() -> dict[str, str]:
+    """The true label of every email of the mailbox, by its id."""
+    rows = [json.loads(line) for line in (HERE / "gold.jsonl").read_text(encoding="utf-8").splitlines()]
+    return {row["id"]: row["label"] for row in rows}
+
+
+def reranked(records: list[Record], truth: dict[str, str]) -> Table:
+    """What the second stage made of the first one's candidates, against the true labels of all emails."""
+    title = f"\nWhat reranking changed: {len(records)} emails"
+    table = Table("", "retrieval", "both stages", "", title=title, title_justify="left")
+    right = [truth[record["email_id"]] for record in records]
+    pairs = list(zip(records, right, strict=True))
+    firsts = sum(nearest(record)[0] == label for record, label in pairs)
+    fives = sum(label in nearest(record)[:5] for record, label in pairs)
+    table.add_row("right", str(firsts), str(sum(record["label"] == label for record, label in pairs)), "")
+    among = sum(label in [c["label"] for c in record["candidates"][:5]] for record, label in pairs)
+    table.add_row("right label among the first 5", str(fives), str(among), "")
+    changed = [(record, nearest(record)[0], label) for record, label in pairs]
+    changed = [(record, first, label) for record, first, label in changed if first != record["label"]]
+    table.add_row("answered otherwise", "", str(len(changed)), "")
+    for record, first, label in changed[:: max(1, len(changed) // CHANGES_SHOWN)][:CHANGES_SHOWN]:
+        mark = "[green]now right[/]" if record["label"] == label else "[red]now wrong[/]" * (first == label)
+        table.add_row(f"[dim]{subject(record)}[/]", escape(first), escape(record["label"]), mark)
     return table
 
 
-def nearest(record: Record) -> str:
-    """What retrieval alone would have answered."""
-    return str(max(record["candidates"], key=lambda candidate: candidate["similarity"])["label"])
+def nearest(record: Record) -> list[str]:
+    """The labels in retrieval's own order: the first is what it would have answered alone."""
+    ranked = sorted(record["candidates"], key=lambda candidate: -candidate["similarity"])
+    return [candidate["label"] for candidate in ranked]
 
 
 def change(before: Record, after: Record) -> Table:
@@ -169,10 +185,22 @@ def change(before: Record, after: Record) -> Table:
         ("recall_at_1", "top-1"),
         ("recall_at_5", "true label among the first 5"),
         ("sibling_confusion_rate", "wrong, but a sibling of the true label"),
-        ("expected_calibration_error", "stated probability off by"),
+        ("expected_calibration_error", "stated probabilities are off by"),
     ):
         table.add_row(meaning, f"{before[name]:.1%}", f"{after[name]:.1%}")
+    for name, meaning in (
+        ("review_rate", "marked for a person"),
+        ("unmarked_accuracy", "right among the unmarked"),
+    ):
+        table.add_row(meaning, share(before["review"][name]), share(after["review"][name]))
+    table.caption = "few emails: chance alone moves these figures by several points"
+    table.caption_justify = "left"
     return table
+
+
+def share(value: float | None) -> str:
+    """A share as per cent; a dash where there is none."""
+    return "–" if value is None else f"{value:.1%}"
 
 
 def say_what_next(console: Console, folder: Path) -> None:

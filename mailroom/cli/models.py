@@ -11,6 +11,7 @@ from mailroom.cli.tables import visible
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
     from mailroom.store.promotions import Promotion
     from mailroom.workspace.versions import Difference, VersionRow
@@ -286,12 +287,12 @@ def _promotion_line(entry: "Promotion") -> str:
 
 
 def _list_table(rows: "list[VersionRow]") -> "Table":
-    from rich.markup import escape
     from rich.table import Table
 
     table = Table("", "version", "made (UTC)", "decides by", "MiB", "from", "last promoted", box=None)
     table.columns[4].justify = "right"
-    for column in table.columns:
+    # Where the screen is narrow the reason is cut, and nothing else: an id is there to be copied.
+    for column in table.columns[:-1]:
         column.no_wrap = True
     for row in rows:
         facts = row.to_dict()
@@ -300,17 +301,28 @@ def _list_table(rows: "list[VersionRow]") -> "Table":
             "*" if row.is_current else "",
             row.id,
             (facts["created_at"] or "")[2:16].replace("T", " "),
-            (facts["decided_by"] or "").replace("_", "-"),
+            _stages(facts["cross_encoder_kind"]) if facts["decided_by"] else "",
             f"{row.size_bytes / MIB:.0f}",
             (facts["parent"] or "").partition("-")[0],
-            escape(visible(row.problem or _last_promoted(promoted, facts["refused"]))),
+            _cut(visible(row.problem or _last_promoted(row.id, promoted, facts["refused"]))),
         )
     return table
 
 
-def _last_promoted(promotion: "Promotion | None", refused: list[str]) -> str:
+def _cut(text: str) -> "Text":
+    from rich.text import Text
+
+    return Text(text, no_wrap=True, overflow="ellipsis")
+
+
+def _stages(kind: str | None) -> str:
+    """What decides, in a word or two."""
+    return "retrieval" if kind is None else kind.replace("-", " ")
+
+
+def _last_promoted(version: str, promotion: "Promotion | None", refused: list[str]) -> str:
     if promotion is not None:
-        return f"{promotion.promoted_by}: {promotion.reason}"
+        return f"{promotion.promoted_by}: {promotion.reason.replace(f'{version} promoted: ', '')}"
     return f"refused: {'; '.join(refused)}" if refused else "never"
 
 

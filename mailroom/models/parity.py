@@ -114,10 +114,24 @@ def parity(fp32: BiEncoder, int8: BiEncoder, labels: Sequence[str], texts: Seque
 
 
 def cross_parity(
-    fp32: CrossEncoder, int8: CrossEncoder, labels: Sequence[str], texts: Sequence[str]
+    fp32: CrossEncoder,
+    int8: CrossEncoder,
+    labels: Sequence[str],
+    texts: Sequence[str],
+    retrievers: tuple[Embedder, Embedder] | None = None,
 ) -> ParityReport:
-    """Compare two precisions of a cross-encoder by the logits of `texts` × `labels`; give it few of both."""
-    return compare_scores(_logits(fp32, labels, texts), _logits(int8, labels, texts))
+    """Compare two precisions of a cross-encoder by the logits of `texts` × `labels`; give it few of both.
+
+    `retrievers` are the bi-encoder in fp32 and as it serves: with them logits are compared as they decide,
+    with as much of the cosine as their cross-encoder adds.
+    """
+    scores = [_logits(encoder, labels, texts) for encoder in (fp32, int8)]
+    if retrievers is not None:
+        for place, (encoder, retriever) in enumerate(zip((fp32, int8), retrievers, strict=True)):
+            if encoder.similarity_weight:
+                added = np.float32(encoder.similarity_weight) * cosines(retriever, labels, texts)
+                scores[place] = scores[place] + added
+    return compare_scores(*scores)
 
 
 def cosines(encoder: Embedder, labels: Sequence[str], texts: Sequence[str]) -> Scores:

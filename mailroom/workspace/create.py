@@ -5,7 +5,7 @@ that was killed can be run again, with another taxonomy as well.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -114,13 +114,13 @@ def make_version(
         export_bi_encoder(sources[BI_ENCODER][1], draft / BI_ENCODER, progress)
         progress("comparing int8 with fp32")
         parity[BI_ENCODER] = _bi_encoder_gate(draft / BI_ENCODER, taxonomy)
+        precision[BI_ENCODER] = _served(parity[BI_ENCODER])
         if CROSS_ENCODER in sources:
             progress("comparing the cross-encoder's int8 with fp32")
-            parity[CROSS_ENCODER] = _cross_encoder_gate(draft / CROSS_ENCODER, taxonomy)
+            parity[CROSS_ENCODER] = _cross_encoder_gate(draft, precision[BI_ENCODER], taxonomy)
+            precision[CROSS_ENCODER] = _served(parity[CROSS_ENCODER])
             progress("comparing how both encoders read an email")
             shared = _shared_reading(draft, taxonomy)
-        for encoder, verdict in parity.items():
-            precision[encoder] = "int8" if verdict["passed"] else "fp32"
         progress("sealing the model version")
         names = {encoder: name for encoder, (name, _) in sources.items()}
         return publish_version(draft, make_manifest(names, precision, parity=parity, shared_reading=shared))
@@ -161,6 +161,12 @@ def _resolve(bi_encoder: str, cross_encoder: str) -> dict[str, tuple[str, Path]]
         # The bi-encoder itself compares its tokens.
         sources[CROSS_ENCODER] = (cross_encoder, sources[BI_ENCODER][1])
     elif cross_encoder != NONE:
+        meant = [name for name in (AUTO, NONE, LATE_INTERACTION) if name.startswith(cross_encoder.casefold())]
+        if meant and not Path(cross_encoder).is_dir():
+            raise ConfigError(
+                f"cross-encoder {cross_encoder!r}: expected {LATE_INTERACTION}, {NONE}, {AUTO}, a model "
+                f"directory or a hub id; did you mean {meant[0]}?"
+            )
         sources[CROSS_ENCODER] = (cross_encoder, resolve_base_model(cross_encoder))
     return sources
 
@@ -202,13 +208,20 @@ def _bi_encoder_gate(directory: Path, taxonomy: Taxonomy) -> dict[str, Any]:
     return parity(fp32, int8, labels, SAMPLE_MAIL).to_dict()
 
 
-def _cross_encoder_gate(directory: Path, taxonomy: Taxonomy) -> dict[str, Any]:
+def _cross_encoder_gate(draft: Path, retrieves_in: Precision, taxonomy: Taxonomy) -> dict[str, Any]:
+    from mailroom.models.bi_encoder import BiEncoder
     from mailroom.models.cross_encoder import load_cross_encoder
     from mailroom.models.parity import cross_parity
 
     labels = [competitor_text(label, taxonomy) for label in _spread(taxonomy, CROSS_GATE_LABELS)]
-    fp32, int8 = (load_cross_encoder(directory, precision) for precision in ("fp32", "int8"))
-    return cross_parity(fp32, int8, labels, SAMPLE_MAIL).to_dict()
+    fp32, int8 = (load_cross_encoder(draft / CROSS_ENCODER, precision) for precision in ("fp32", "int8"))
+    precisions: tuple[Precision, Precision] = ("fp32", retrieves_in)
+    reference, served = (BiEncoder.load(draft / BI_ENCODER, precision) for precision in precisions)
+    return cross_parity(fp32, int8, labels, SAMPLE_MAIL, (reference, served)).to_dict()
+
+
+def _served(verdict: Mapping[str, Any]) -> Precision:
+    return "int8" if verdict["passed"] else "fp32"
 
 
 def late_weight(taxonomy: Taxonomy) -> float:

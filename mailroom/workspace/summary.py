@@ -34,7 +34,7 @@ class Quality:
     """How often the models were right on emails that a person has spoken on; shares are 0…1.
 
     `of` is `audit` where enough of them were drawn at random: only then the shares are those of all mail.
-    Else it is `review`, and the emails are the hard ones.
+    Else it is `review`, and the emails are what people labelled for other reasons.
     """
 
     of: str

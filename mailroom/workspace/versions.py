@@ -49,6 +49,7 @@ class VersionRow:
             "created_at": manifest.created_at if manifest else None,
             "parent": manifest.parent if manifest else None,
             "decided_by": _decided_by(self.version) if self.version else None,
+            "cross_encoder_kind": self.version.cross_encoder_kind if self.version else None,
             "metrics": dict(manifest.metrics) if manifest else None,
             "refused": list(self.version.refused) if self.version else [],
             "size_bytes": self.size_bytes,

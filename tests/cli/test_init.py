@@ -91,6 +91,13 @@ def test_the_second_stage_of_a_new_workspace(
     assert f'cross_encoder = "{expected}"' in (tmp_path / "new" / "mailroom.toml").read_text(encoding="utf-8")
 
 
+def test_a_second_stage_that_is_cut_short_is_guessed(run: Run, taxonomy_file: Path, tmp_path: Path) -> None:
+    made = run("init", tmp_path / "new", "--taxonomy", taxonomy_file, "--cross-encoder", "late")
+    assert made.code == 1
+    assert "did you mean late-interaction?" in made.err
+    assert not (tmp_path / "new").exists()
+
+
 @pytest.mark.usefixtures("cheap_export")
 def test_a_folder_that_holds_a_workspace_is_refused_and_left_alone(
     run: Run, taxonomy_file: Path, workspace: Path

@@ -1,10 +1,18 @@
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from mailroom.models.bi_encoder import BiEncoder
-from mailroom.models.parity import MAX_RELATIVE_DIFFERENCE, MIN_TOP1_AGREEMENT, compare_scores, parity
+from mailroom.models.parity import (
+    MAX_RELATIVE_DIFFERENCE,
+    MIN_TOP1_AGREEMENT,
+    compare_scores,
+    cross_parity,
+    parity,
+)
 
 LABELS = ["delivery of a parcel", "password reset", "opening hours", "invoice and payment", "complaint"]
 TEXTS = ["my package never came", "I cannot log in any more", "when do you open on Sunday?"]
@@ -72,3 +80,34 @@ def test_few_texts_may_disagree_by_chance_and_many_may_not(
     candidate = reference.copy()
     candidate[:disagreements, 1] = 1.01
     assert compare_scores(reference, candidate).passed is passed
+
+
+class Fixed:
+    """A cross-encoder and an encoder whose logits and vectors are given by the text."""
+
+    dimension = 2
+
+    def __init__(self, logits: dict[str, list[float]], similarity_weight: float = 1.0) -> None:
+        self.logits, self.similarity_weight = logits, similarity_weight
+
+    def score(self, text: str, _: Sequence[str]) -> Any:
+        return np.array(self.logits[text], dtype=np.float32)
+
+    def encode_query(self, text: str) -> Any:
+        return np.array({"a": [1, 0], "b": [0, 1]}[text], dtype=np.float32)
+
+    def encode_passages(self, texts: Sequence[str]) -> Any:
+        return np.stack([self.encode_query(text) for text in texts])
+
+
+def test_logits_are_compared_as_they_decide() -> None:
+    texts = labels = ["a", "b"]
+    # Alone the logits say little, and int8 turns it round; beside the cosine it decides nothing.
+    fp32: Any = Fixed({"a": [0.01, 0.02], "b": [0.02, 0.01]})
+    int8: Any = Fixed({"a": [0.02, 0.01], "b": [0.01, 0.02]})
+    assert not cross_parity(fp32, int8, labels, texts).passed
+    beside = cross_parity(fp32, int8, labels, texts, (fp32, int8))
+    assert beside.passed
+    assert beside.top1_agreement == 1.0
+    fp32.similarity_weight = int8.similarity_weight = 0.0
+    assert not cross_parity(fp32, int8, labels, texts, (fp32, int8)).passed
