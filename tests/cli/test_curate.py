@@ -19,10 +19,13 @@ def used(run: Run, workspace: Path, tmp_path: Path) -> Path:
     settings = workspace / "mailroom.toml"
     text = settings.read_text(encoding="utf-8")
     changed = text.replace("silver_unproven_share = 0.1", "silver_unproven_share = 0.5")
+    # Eleven right answers that were not sure of themselves speak for more, but not for 95 in a hundred.
+    changed = changed.replace("silver_target_precision = 0.95", "silver_target_precision = 0.8")
     settings.write_text(changed, encoding="utf-8")
     assert run("-w", workspace, "classify", mailbox).code == 0
     with Workspace.open(workspace) as opened:
-        rows = list(opened.log.query())
+        # In an order that threads do not change.
+        rows = sorted(opened.log.query(), key=lambda row: row.prediction.email_id)
         words_said = [
             Feedback(
                 id=row.prediction.id,
