@@ -137,7 +137,7 @@ class ReviewScreen:
             style = "bold" if number == 1 else "default"
             share = f"{probabilities[label.id]:4.0%}" if label.id in probabilities else "    "
             self._print(f"[bold]{number}[/]  [{style}]{_escaped(path)}[/] {share}")
-        why = _why(item)
+        why = why_asked(item)
         earlier = self._session.earlier_answer
         said = f"; you said {_escaped(' › '.join(earlier.path))}" if earlier is not None else ""
         self._print(f"[dim]{why}{said}[/]")
@@ -149,12 +149,16 @@ class ReviewScreen:
         self._console.print(markup, no_wrap=True, overflow="ellipsis", crop=True)
 
 
-def _why(item: "ReviewItem") -> str:
+def why_asked(item: "ReviewItem") -> str:
+    """Why a person is asked about this email, in a line."""
     if item.kind == "audit":
         return "drawn at random, to see how right the model is"
     if "out_of_taxonomy" in item.prediction.review_reasons:
         return "perhaps none of the labels fits: farther from all of them than known mail (s skips)"
-    return f"the model is unsure: the first leads by {item.prediction.margin:.2f}"
+    lead = f"the first leads by {item.prediction.margin:.2f}"
+    if not item.prediction.needs_review:
+        return f"no marked email is left; of the others a close call: {lead}"
+    return f"the model is unsure: {lead}"
 
 
 def text_lines(text: str, subject: str, width: int) -> list[str]:

@@ -7,11 +7,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from mailroom.cli.review_screen import text_lines
+from mailroom.cli.review_screen import text_lines, why_asked
 from mailroom.records import Feedback
 from mailroom.store.review_draws import ReviewDraws
 from mailroom.workspace import Workspace
@@ -59,6 +60,14 @@ def test_queue_is_listed_for_programs_and_left_as_it_is(run: Run, filled: Path) 
     assert {"prediction_id", "label", "candidates", "subject", "text", "margin"} <= listed[0].keys()
     again = [json.loads(line) for line in run("-w", filled, "review", "--json", "-n", "10").lines]
     assert again == listed
+
+
+def test_an_email_that_is_not_marked_is_not_called_unsure(opened: Workspace) -> None:
+    item = ReviewQueue(opened).peek(1)[0]
+    for marked, said in ((True, "the model is unsure"), (False, "no marked email is left")):
+        prediction = replace(item.prediction, needs_review=marked, review_reasons=())
+        assert why_asked(replace(item, kind="uncertain", prediction=prediction)).startswith(said)
+    assert why_asked(replace(item, kind="audit")).startswith("drawn at random")
 
 
 def test_taken_emails_are_not_listed_again_and_answers_come_back_by_import(
