@@ -187,7 +187,7 @@ def _measures(site: Site, summary: Mapping[str, Any]) -> tuple[Measure, ...]:
         where = "nobody judged any yet"
         shares = [("Recall@5", "–"), ("Top-1", "–"), ("Sibling confusion", "–")]
     else:
-        kind = "drawn at random" if quality["of"] == "audit" else "labelled, not drawn at random"
+        kind = "drawn at random" if quality["of"] == "audit" else "labelled by people"
         where = f"of {quality['emails']:,} {kind}"
         shares = [
             ("Recall@5", f"{quality['recall_at_5']:.1%}"),
