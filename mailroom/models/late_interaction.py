@@ -137,6 +137,11 @@ class LateInteraction:
             raise ModelError("late interaction gave scores that are no numbers; export the encoder again")
         return scores
 
+    def read_labels(self, labels: Sequence[str]) -> None:
+        """Read labels before an email asks for them; what is read is kept."""
+        for label in labels:
+            self._words_of(label)
+
     def _read(self, ids: NDArray[np.int64]) -> TokenReading:
         inputs = {**self._unread, "email_ids": ids, READS: np.array(True)}
         vector, tokens = self._run(list(READ), inputs)

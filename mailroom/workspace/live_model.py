@@ -96,7 +96,10 @@ class LiveModel:
                 raise ModelError(f"expected a model version of this workspace, got {version!r}")
             fresh.version = load_version(path)
         fresh.register_taxonomy()
-        return Serving(fresh, fresh.version.id, fresh.taxonomy, fresh.classifier(), Corrections(fresh))
+        classifier = fresh.classifier()
+        # While the former one answers: no email waits for what a new one has to read first.
+        classifier.warm()
+        return Serving(fresh, fresh.version.id, fresh.taxonomy, classifier, Corrections(fresh))
 
     @property
     def _taxonomy_path(self) -> Path:

@@ -160,3 +160,15 @@ def test_another_weight_is_another_folder(encoder: Path, late: LateInteraction, 
 def test_a_folder_that_is_no_late_interaction_cannot_be_weighed(tmp_path: Path) -> None:
     with pytest.raises(ModelError):
         reweighed(tmp_path, tmp_path / "again", 0.1, 0.05)
+
+
+def test_labels_that_were_read_before_are_not_read_again(encoder: Path, tmp_path: Path) -> None:
+    late = LateInteraction.load(export(encoder, tmp_path), "fp32")
+    expected = late.score("delivery of a parcel", LABELS)
+    again = LateInteraction.load(tmp_path / "late", "fp32")
+    again.read_labels(LABELS)
+    read = []
+    inner = again._run
+    again._run = lambda outputs, inputs: read.append(outputs) or inner(outputs, inputs)  # type: ignore[func-returns-value]
+    assert again.score("delivery of a parcel", LABELS) == pytest.approx(expected, abs=1e-6)
+    assert len(read) == 2  # the email, and the product
