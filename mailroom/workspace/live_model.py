@@ -97,8 +97,10 @@ class LiveModel:
             fresh.version = load_version(path)
         fresh.register_taxonomy()
         classifier = fresh.classifier()
-        # While the former one answers: no email waits for what a new one has to read first.
-        classifier.warm()
+        if version is not None:
+            # While the former one answers: no email waits for what a new one has to read first. At the start
+            # none answers, and to be ready comes first.
+            classifier.warm()
         return Serving(fresh, fresh.version.id, fresh.taxonomy, classifier, Corrections(fresh))
 
     @property
