@@ -67,7 +67,7 @@ def export_adapted(
         report("exporting late interaction", 0, 0)
         late = target / CROSS_ENCODER
         export_late_interaction(weights, late, champion.late_weight, champion.late_temperature)
-        parity[CROSS_ENCODER] = cross_encoder_gate(desk, late, emails)
+        parity[CROSS_ENCODER] = cross_encoder_gate(desk, late, setup, emails)
         precision = _precision(parity[CROSS_ENCODER])
         setup = replace(setup, cross_encoder=str(late), cross_precision=precision)
     shared: dict[str, bool] = {}

@@ -21,11 +21,13 @@ from mailroom.cycle.label_learning import labelled_vectors
 from mailroom.cycle.setup import Answering, Setup
 from mailroom.cycle.training import Report, fixed_budget, told
 from mailroom.errors import ModelError
+from mailroom.models.bi_encoder import BiEncoder
 from mailroom.models.cross_encoder import load_cross_encoder
 from mailroom.models.encoder_config import WEIGHTS_NAME
 from mailroom.models.one_pass_config import ONE_PASS_KEY, config_from_encoder, read_json
 from mailroom.models.parity import cross_parity
 from mailroom.models.registry import CROSS_ENCODER
+from mailroom.models.runtime import Precision
 from mailroom.models.shared_reading import shared_reading
 from mailroom.records import Example
 
@@ -127,7 +129,7 @@ def train_cross_encoder_step(
     report("exporting the cross-encoder", 0, 0)
     export_one_pass(saved, target)
     emails = [example.text for example in parts.train]
-    verdict = cross_encoder_gate(desk, target, emails)
+    verdict = cross_encoder_gate(desk, target, base, emails)
     figures = {
         "sets": len(sets),
         "continued": before is not None,
@@ -297,7 +299,9 @@ def gate_probes(desk: Desk, emails: Sequence[str]) -> tuple[list[str], list[str]
     return texts, list(emails[::stride][:_GATE_EMAILS])
 
 
-def cross_encoder_gate(desk: Desk, directory: Path, emails: Sequence[str]) -> dict[str, Any]:
-    """int8 against fp32, on what the workspace itself has."""
+def cross_encoder_gate(desk: Desk, directory: Path, base: Setup, emails: Sequence[str]) -> dict[str, Any]:
+    """int8 against fp32 as they decide behind `base`, on what the workspace itself has."""
     fp32, int8 = (load_cross_encoder(directory, precision) for precision in ("fp32", "int8"))
-    return cross_parity(fp32, int8, *gate_probes(desk, emails)).to_dict()
+    precisions: tuple[Precision, Precision] = ("fp32", base.bi_precision)
+    reference, served = (BiEncoder.load(Path(base.bi_encoder), precision) for precision in precisions)
+    return cross_parity(fp32, int8, *gate_probes(desk, emails), (reference, served)).to_dict()
