@@ -156,7 +156,7 @@ class LearningSettings:
     )
     budget_minutes: int = setting(60, "Minutes that one cycle may work, unless `--budget` says.", 1)
     train_from_gold: int = setting(
-        300,
+        50,
         "Gold to train on from which encoders are fine-tuned; with less, label vectors learn alone.",
         1,
     )

@@ -24,7 +24,7 @@ from mailroom.cycle.novelty import PROMOTED, REFUSED
 from mailroom.cycle.outcome import Outcome
 from mailroom.cycle.promote import promote, prune, publish
 from mailroom.cycle.setup import Answering, champion_setup
-from mailroom.cycle.steps import Tell, advance_with, learned_in, summary_line
+from mailroom.cycle.steps import Tell, advance_with, learned_in, lineage, summary_line
 from mailroom.cycle.training import fixed_budget, told
 from mailroom.errors import CycleBusyError, DataError, MailroomError, ModelError, PromotionRefused, StoreError
 from mailroom.models.encoder_config import WEIGHTS_NAME
@@ -246,6 +246,7 @@ class _Run:
             "adapted_from": self._desk.champion.id,
             "learned_in": learned_in(self._desk.champion),
             "learned_as": learned_as(self._desk),
+            **lineage(self._desk.champion),
             "seed": begun.seed,
             "taxonomy": begun.taxonomy,
             "judged_by": judged,

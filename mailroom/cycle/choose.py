@@ -60,7 +60,7 @@ def fullest_unless_worse(setups: Sequence[Setup], answered: Mapping[str, Sequenc
             one for one in kept if _alike(one) == _alike(fuller) and _fullness(one) < _fullness(fuller)
         ]:
             if fuller in kept:
-                lead = _leads_beyond_chance(answered[twin.name], answered[fuller.name])
+                lead = leads_beyond_chance(answered[twin.name], answered[fuller.name])
                 kept.remove(fuller if lead else twin)
     return kept
 
@@ -77,7 +77,7 @@ def _alike(setup: Setup) -> tuple[Setup, bool]:
     return plain, setup.lexical is not None
 
 
-def _leads_beyond_chance(one: Sequence[Answer], other: Sequence[Answer]) -> bool:
+def leads_beyond_chance(one: Sequence[Answer], other: Sequence[Answer]) -> bool:
     """Whether `one` wins more of the emails that change sides than luck would give it (McNemar 1947)."""
     pairs = [(a.correct, b.correct) for a, b in zip(one, other, strict=True)]
     won, lost = pairs.count((True, False)), pairs.count((False, True))

@@ -15,12 +15,14 @@ from mailroom.cycle.choose import (
     best_of,
     calibrated_factor,
     fullest_unless_worse,
+    leads_beyond_chance,
     tried,
 )
 from mailroom.cycle.desk import Desk
 from mailroom.cycle.doubts import Doubts, find_doubts
 from mailroom.cycle.label_learning import cross_fitted_answers
 from mailroom.cycle.late_step import LateScores, counted_by
+from mailroom.cycle.parts import Parts
 from mailroom.cycle.review_fit import ReviewFit, fit_review, review_of
 from mailroom.cycle.setup import Advance, Answering, Setup, rules_of
 from mailroom.cycle.unlabelled_mail import Vectors, weighed
@@ -38,31 +40,22 @@ ENOUGH = 500
 # From so many audits on they alone say how far off known mail may be.
 ENOUGH_AUDITS = 100
 # Trained encoders cannot be cross-fitted: from so many validation emails on these choose alone all the same.
-LEAST_TO_CHOOSE = 30
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """A cycle's examples; `fresh` are ids of training gold that the champion never learned."""
-
-    train: tuple[Example, ...]
-    validation: tuple[Example, ...]
-    evaluation: tuple[Example, ...]
-    fresh: frozenset[str]
-
-    @property
-    def gold(self) -> tuple[Example, ...]:
-        """What people labelled, of the training part."""
-        return tuple(example for example in self.train if example.grade == "gold")
+LEAST_TO_CHOOSE = 100
+# What a choice rests on where validation gold is too little for it.
+PRESUMED = "other sets: too little validation"
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The way of answering that validation chose, calibrated, and what all of them did."""
+    """The way of answering that validation chose, calibrated, and what all of them did.
+
+    `fallback` is what is judged where the gate refuses a trained encoder: the best that learned labels alone.
+    """
 
     setup: Setup
     tried: tuple[Tried, ...]
     on: str
+    fallback: Setup | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON-ready values."""
@@ -70,6 +63,7 @@ class Choice:
             "setup": self.setup.to_dict(),
             "tried": [one.to_dict() for one in self.tried],
             "on": self.on,
+            "fallback": self.fallback.to_dict() if self.fallback is not None else None,
         }
 
 
@@ -110,30 +104,38 @@ class Judge:
         self._desk, self._answering, self._parts, self._seed = desk, answering, parts, seed
         self._mail, self._late = mail, late
         # Without late interaction, by what cross-fitting depends on.
-        self._cross_fitted: dict[tuple[bool, float, bool], list[Answer]] = {}
+        self._cross_fitted: dict[tuple[bool, float, bool, bool], list[Answer]] = {}
         self._audited = {one.email_id for one in parts.evaluation if one.source == "audit"}
 
     def choose(self, setups: Sequence[Setup], advance: Advance | None = None) -> Choice:
         """The best of `setups`, the simplest first, on validation gold.
 
-        Where that is little, those that only learned label vectors are tried by cross-fitting; where it is
-        too little for others, these are left out.
+        Where that is little, those that only learned label vectors are tried by cross-fitting, and a trained
+        encoder is taken instead of the best of them unless validation shows it to be worse beyond chance.
         """
         validation = self._parts.validation
         cheap = [setup for setup in setups if _is_cheap(setup, self._desk)]
-        needed = ENOUGH if len(cheap) == len(setups) else LEAST_TO_CHOOSE
-        if len(validation) >= needed or not cheap:
+        others = [setup for setup in setups if setup not in cheap]
+        if len(validation) >= (LEAST_TO_CHOOSE if others else ENOUGH) or not cheap:
             answered = {setup.name: self._answering.answers(setup, validation, advance) for setup in setups}
-            considered, on = list(setups), "validation"
-        else:
-            considered, on = cheap, "cross-fitted"
-            answered = {setup.name: self.held_back(setup, advance) for setup in considered}
-        found = [tried(setup, answered[setup.name]) for setup in considered]
-        allowed = {setup.name for setup in fullest_unless_worse(considered, answered)}
-        names = [setup.name for setup in considered]
-        best = best_of([one for one in found if one.setup.name in allowed], names).setup
-        factor = calibrated_factor(answered[best.name])
-        return Choice(replace(best, temperature_factor=factor), tuple(found), on)
+            found = _choice(setups, answered, "validation")
+            if cheap and found.setup.name not in {one.name for one in cheap}:
+                found = replace(found, fallback=_choice(cheap, answered, "validation").setup)
+            return found
+        found = _choice(cheap, {one.name: self.held_back(one, advance) for one in cheap}, "cross-fitted")
+        trained = [one for one in others if one.kind == "retrieval"]
+        return self._unless_worse(trained, found, advance) if trained else found
+
+    def _unless_worse(self, trained: Sequence[Setup], cheap: Choice, advance: Advance | None) -> Choice:
+        """The best of `trained` instead of the `cheap` choice, unless it loses to that beyond chance."""
+        validation = self._parts.validation
+        answered = {one.name: self._answering.answers(one, validation, advance) for one in trained}
+        found = _choice(trained, answered, PRESUMED)
+        tried = (*cheap.tried, *found.tried)
+        rival = self._answering.answers(cheap.setup, validation, advance)
+        if leads_beyond_chance(rival, answered[found.setup.name]):
+            return replace(cheap, tried=tried)
+        return replace(found, tried=tried, fallback=cheap.setup)
 
     def held_back(self, setup: Setup, advance: Advance | None = None) -> list[Answer]:
         """Answers of a setup that learned label vectors alone to all gold that these did not learn from.
@@ -242,13 +244,21 @@ class Judge:
     def doubts(self, setup: Setup, advance: Advance | None = None) -> Doubts:
         """People's labels that label vectors contradict, which learned from other gold than the email."""
         held_back = (*self._parts.validation, *self._parts.evaluation)
-        answers = [*self._cross_fit(setup), *self._answering.answers(setup, held_back, advance)]
+        # Where even an encoder that was trained on a label contradicts it, that is all the more telling.
+        answers = [
+            *self._cross_fit(setup, seen_too=True),
+            *self._answering.answers(setup, held_back, advance),
+        ]
         texts = {one.email_id: one.text for one in (*self._parts.gold, *held_back)}
         return find_doubts(answers, texts)
 
-    def _cross_fit(self, setup: Setup) -> list[Answer]:
-        """Cross-fitted answers to the training gold under the setup's temperature."""
-        key = (setup.uses_silver, setup.mail_weight, setup.lexical is not None)
+    def _cross_fit(self, setup: Setup, seen_too: bool = False) -> list[Answer]:
+        """Cross-fitted answers to the training gold under the setup's temperature.
+
+        To what the encoder itself was not trained on, unless `seen_too`.
+        """
+        seen_too = seen_too or not self._parts.seen
+        key = (setup.uses_silver, setup.mail_weight, setup.lexical is not None, seen_too)
         if key not in self._cross_fitted:
             train = self._parts.train if setup.uses_silver else self._parts.gold
             texts = self._answering.text_vectors(setup)
@@ -262,11 +272,22 @@ class Judge:
                 self._seed,
                 words=setup.lexical is not None,
                 mail=weighed(self._mail, setup),
+                seen=frozenset() if seen_too else self._parts.seen,
             )
         answers = self._cross_fitted[key]
         if self._late is not None and setup.late_weight:
             answers = [self._late.rerank(answer, counted_by(setup)) for answer in answers]
         return recalibrated(answers, setup.temperature_factor)
+
+
+def _choice(setups: Sequence[Setup], answered: Mapping[str, Sequence[Answer]], on: str) -> Choice:
+    """The best of setups by what they answered, and the factor of its temperature."""
+    found = [tried(setup, answered[setup.name]) for setup in setups]
+    allowed = {setup.name for setup in fullest_unless_worse(setups, answered)}
+    names = [setup.name for setup in setups]
+    best = best_of([one for one in found if one.setup.name in allowed], names).setup
+    factor = calibrated_factor(answered[best.name])
+    return Choice(replace(best, temperature_factor=factor), tuple(found), on)
 
 
 def _is_cheap(setup: Setup, desk: Desk) -> bool:

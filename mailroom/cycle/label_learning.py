@@ -4,7 +4,7 @@ Also answers emails that were learned from as if they had not been: each fold by
 a workspace with 30 labelled emails has something to judge by, long before a part of its own is large enough.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -61,12 +61,16 @@ def weigh_mail(
     vectors: Vectors,
     mail: Vectors,
     seed: int,
-) -> Mail:
-    """Vectors of unlabelled mail with the weight that helps most to answer gold of other folds, perhaps 0."""
+    seen: Collection[str] = (),
+) -> float | None:
+    """What an unlabelled email should count, by gold that other folds answer and that is not in `seen`.
+
+    Perhaps 0; None where there is too little gold to say.
+    """
     place = {label: row for row, label in enumerate(labels)}
     emails = labelled_vectors(examples, vectors, place)
-    folds = _gold_folds(examples, seed, WORD_FOLDS)
-    return Mail(mail, choose_weight(labels, texts, emails, mail, folds, seed))
+    folds = _gold_folds(examples, seed, WORD_FOLDS, seen)
+    return choose_weight(labels, texts, emails, mail, folds, seed)
 
 
 def cross_fitted_answers(
@@ -79,14 +83,16 @@ def cross_fitted_answers(
     temperature: float = RETRIEVAL_TEMPERATURE,
     words: bool = False,
     mail: Mail | None = None,
+    seen: Collection[str] = (),
 ) -> list[Answer]:
     """How label vectors answer each gold example of `examples` when they learned from the other folds alone.
 
-    With `words` these answer too, learned and weighed by the other folds. Near-duplicates and mails of one
-    thread share a fold. Silver is learned from and never judged by. How to learn label vectors (three
-    numbers) is chosen once, on all examples: to choose anew for each fold takes four times as long.
+    Those of `seen`, which the encoder itself was trained on, and their near-duplicates are learned from and
+    not answered. With `words` these answer too, learned and weighed by the other folds. Near-duplicates and
+    mails of one thread share a fold. Silver is learned from and never judged by. How to learn label vectors
+    (three numbers) is chosen once, on all examples: to choose anew for each fold takes four times as long.
     """
-    lessons = word_lessons(labels, texts, examples, vectors, seed, FOLDS, mail)
+    lessons = word_lessons(labels, texts, examples, vectors, seed, FOLDS, mail, seen)
     scores, rows = cross_fitted_scores(lessons) if words else _cross_fitted_cosines(lessons)
     return [
         _answer(examples[rows[position]], labels, scores[position], top_k, temperature)
@@ -102,15 +108,16 @@ def word_lessons(
     seed: int,
     folds: int = WORD_FOLDS,
     mail: Mail | None = None,
+    seen: Collection[str] = (),
 ) -> Lessons:
-    """Examples and their vectors (n, d) as words are learned from them; only gold has a fold."""
+    """Examples and their vectors (n, d) as words are learned from them; only gold not `seen` has a fold."""
     place = {label: row for row, label in enumerate(labels)}
     return Lessons(
         labels,
         texts,
         labelled_vectors(examples, vectors, place),
         [example.text for example in examples],
-        _gold_folds(examples, seed, folds),
+        _gold_folds(examples, seed, folds, seen),
         seed,
         mail,
     )
@@ -137,23 +144,26 @@ def _cross_fitted_cosines(lessons: Lessons) -> tuple[Vectors, NDArray[np.intp]]:
     return np.concatenate(cosines), np.concatenate(rows)
 
 
-def _gold_folds(examples: Sequence[Example], seed: int, folds: int) -> NDArray[np.intp]:
-    """The fold of each example (n,); −1 for silver, which is in none."""
-    gold = np.array([example.grade == "gold" for example in examples])
-    return np.where(gold, _folds(examples, seed, folds), -1)
+def _gold_folds(
+    examples: Sequence[Example], seed: int, folds: int, seen: Collection[str] = ()
+) -> NDArray[np.intp]:
+    """The fold of each example (n,); −1 for silver and for what is like one that was `seen`: in none."""
+    groups = _groups(examples)
+    known = {group for group, one in zip(groups, examples, strict=True) if one.email_id in seen}
+    judges = [one.grade == "gold" and group not in known for group, one in zip(groups, examples, strict=True)]
+    distinct, places = np.unique(groups, return_inverse=True)
+    drawn = np.random.default_rng(seed).permutation(len(distinct)) % folds
+    return np.where(judges, drawn[places], -1).astype(np.intp)
 
 
-def _folds(examples: Sequence[Example], seed: int, folds: int = FOLDS) -> NDArray[np.intp]:
+def _groups(examples: Sequence[Example]) -> list[int]:
+    """A number for each example, the same for near-duplicates and mails of one thread."""
     groups = find_near_duplicates([example.text for example in examples]).groups().tolist()
     thread_group: dict[str, int] = {}
-    joined = [
+    return [
         thread_group.setdefault(example.thread, group) if example.thread else group
         for example, group in zip(examples, groups, strict=True)
     ]
-    distinct = np.unique(joined)
-    drawn = np.random.default_rng(seed).permutation(len(distinct)) % folds
-    result: NDArray[np.intp] = drawn[np.searchsorted(distinct, joined)].astype(np.intp)
-    return result
 
 
 def _answer(

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mailroom.cycle.desk import Desk
-from mailroom.cycle.judge import Parts
 from mailroom.cycle.label_learning import learn_labels, weigh_mail
+from mailroom.cycle.parts import Parts
 from mailroom.cycle.setup import Advance, Answering, Setup
-from mailroom.cycle.steps import reranked
+from mailroom.cycle.steps import MAIL_WEIGHT, encoder_trained_in, reranked
 from mailroom.cycle.unlabelled_mail import read_mail
 from mailroom.models.prototypes import PROTOTYPES_NAME
-from mailroom.models.unlabelled import Mail, may_teach
+from mailroom.models.unlabelled import LEAST_JUDGED, Mail, may_teach
 from mailroom.records import Example
 from mailroom.store.examples import ExampleReader
 
@@ -49,7 +49,7 @@ class LabelStep:
         if len(gold) < len(parts.train):
             found.append(self._setup(LABELS_ALL, texts, parts.train, vectors, uses_silver=True))
         mail = self._mail(texts, vectors, mail_s, advance("reading unlabelled mail"))
-        if mail.weight > 0:
+        if mail.weight > 0 and self._draws_labels():
             found.append(self._setup(LABELS_MAIL, texts, parts.train, vectors, uses_silver=True, mail=mail))
         # Late interaction comes later, once words are known: its weight is chosen for each.
         if self._champion.cross_encoder is not None and not self._champion.late_weight:
@@ -62,19 +62,31 @@ class LabelStep:
         }
 
     def _mail(self, texts: Vectors, vectors: Vectors, allowed_s: float, advance: Advance) -> Mail:
-        """Unlabelled mail, and what it should count beside gold and silver; none where it may not count."""
-        parts = self._parts
-        if not may_teach(len(parts.gold), len(self._desk.label_ids)):
+        """Unlabelled mail, and what it should count beside gold and silver; none where it may not count.
+
+        Where gold is too little to say, as much as it counts for the champion.
+        """
+        parts, desk = self._parts, self._desk
+        trains = len(parts.gold) >= desk.settings.learning.train_from_gold
+        if len(parts.gold) < LEAST_JUDGED or not (trains or self._draws_labels()):
             return Mail(np.empty((0, vectors.shape[1]), dtype=np.float32), 0.0)
         read = read_mail(
             self._answering.embeddings(self._champion),
-            ExampleReader(self._desk.database),
+            ExampleReader(desk.database),
             {example.email_id for example in parts.train},
             allowed_s,
             self._work,
             advance,
         )
-        return weigh_mail(self._desk.label_ids, texts, parts.train, vectors, read, self._seed)
+        weight = weigh_mail(desk.label_ids, texts, parts.train, vectors, read, self._seed, parts.seen)
+        if weight is None:
+            weight = float(desk.champion.manifest.trained_from.get(MAIL_WEIGHT, 0.0))
+        return Mail(read, weight)
+
+    def _draws_labels(self) -> bool:
+        """Whether the champion's labels may be drawn to mail, or only those of a trained encoder."""
+        few = may_teach(len(self._parts.gold), len(self._desk.label_ids))
+        return few or encoder_trained_in(self._desk.champion) is not None
 
     def _setup(
         self,

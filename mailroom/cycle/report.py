@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mailroom.cycle.desk import CycleFolder, Desk
-from mailroom.cycle.judge import Judgement, Parts
+from mailroom.cycle.judge import Judgement
 from mailroom.cycle.novelty import PROMOTED, REFUSED
+from mailroom.cycle.parts import Parts
 from mailroom.evaluate.compare import Comparison
 from mailroom.evaluate.learning_report import (
     CyclePoint,

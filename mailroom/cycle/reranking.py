@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from mailroom.classify.wordings import competitor_text
 from mailroom.cycle.desk import Desk
-from mailroom.cycle.judge import Parts
 from mailroom.cycle.label_learning import labelled_vectors
+from mailroom.cycle.parts import Parts
 from mailroom.cycle.setup import Answering, Setup
 from mailroom.cycle.training import Report, fixed_budget, told
 from mailroom.errors import ModelError

@@ -5,52 +5,43 @@ goes on where it stopped. Only one runs at a time. The champion answers througho
 insert at the very end, or not at all.
 """
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mailroom.cycle.budget import Budget, duration_words
 from mailroom.cycle.desk import CycleFolder, Desk
-from mailroom.cycle.judge import ENOUGH, LEAST_TO_CHOOSE, Judge, Judgement, Parts
+from mailroom.cycle.ending import Ending
+from mailroom.cycle.judge import ENOUGH, Judge, Judgement
+from mailroom.cycle.kept_steps import KeptSteps
 from mailroom.cycle.label_step import LABELS_GOLD, LabelStep
 from mailroom.cycle.late_step import LateScores, late_step
 from mailroom.cycle.novelty import (
     CURATED,
     FAILED,
-    NOTHING_NEW,
-    PROMOTED,
-    REFUSED,
     STALE,
     count_new,
     known_labels,
     last_learned,
-    taken_back,
 )
 from mailroom.cycle.outcome import Outcome
-from mailroom.cycle.promote import promote, prune, publish
-from mailroom.cycle.report import write_report
-from mailroom.cycle.second_stage import SecondStage, parity_checks, parity_of, setups_of, shared_reading_of
+from mailroom.cycle.parts import Parts
+from mailroom.cycle.second_stage import SecondStage, parity_checks, setups_of
 from mailroom.cycle.setup import Answering, Setup, champion_setup
 from mailroom.cycle.steps import (
     Tell,
     advance_with,
     curate,
-    doubt_notes,
     kept_parts,
-    learned_in,
-    skipped_notes,
-    summary_line,
 )
+from mailroom.cycle.trained_labels import mail_beside_trained
 from mailroom.cycle.training import train_bi_encoder_step
 from mailroom.cycle.unlabelled_mail import kept_mail
 from mailroom.cycle.words import WITH_WORDS, words_beside_trained, words_step
-from mailroom.errors import CycleBusyError, MailroomError, PromotionRefused, StoreError
-from mailroom.models.registry import CROSS_ENCODER, ModelVersion, load_version
+from mailroom.errors import CycleBusyError, MailroomError, StoreError
 from mailroom.store.cycles import Cycle, CycleLog
 from mailroom.store.examples import ExampleReader
-from mailroom.store.promotions import PromotionLog
 from mailroom.store.snapshots import Snapshots
 
 # Beside the cycles' folders: vectors of mail that the champion's encoder has read.
@@ -82,7 +73,7 @@ def preview(desk: Desk, work: Path, cycles: Path, seed: int, tell: Tell) -> dict
     new = count_new(reader.labelled(), known)
     curated = curate(desk, Answering(desk, work), reader, seed, tell)
     train = sum(example.grade == "gold" for example in curated.train)
-    why_not = _too_little_gold(desk, train, len(curated.gold.validation))
+    why_not = _too_little_gold(desk, train)
     return {
         "champion": desk.champion.id,
         "new_gold": new,
@@ -94,11 +85,10 @@ def preview(desk: Desk, work: Path, cycles: Path, seed: int, tell: Tell) -> dict
     }
 
 
-def _too_little_gold(desk: Desk, train: int, validation: int) -> str | None:
-    needed = desk.settings.learning.train_from_gold
-    for have, use, least in ((train, "train on", needed), (validation, "choose by", LEAST_TO_CHOOSE)):
-        if have < least:
-            return f"{have:,} gold emails to {use}, from {least:,} on the encoders are trained too"
+def _too_little_gold(desk: Desk, train: int) -> str | None:
+    least = desk.settings.learning.train_from_gold
+    if train < least:
+        return f"{train:,} gold emails to train on, from {least:,} on the encoder is trained too"
     return None
 
 
@@ -152,7 +142,7 @@ class _Run:
     def __init__(
         self, desk: Desk, log: CycleLog, cycle: Cycle, cycles: Path, options: Options, tell: Tell
     ) -> None:
-        self._desk, self._log, self._cycle = desk, log, cycle
+        self._desk, self._steps = desk, KeptSteps(log, cycle, tell)
         self._cycles, self._options, self._tell = cycles, options, tell
         self._folder = CycleFolder(cycles / cycle.id)
         self._reader, self._snapshots = ExampleReader(desk.database), Snapshots(desk.database)
@@ -160,65 +150,65 @@ class _Run:
         self._budget = Budget(options.budget_s, spent)
         self._answering = Answering(desk, self._folder.work, cycles / VECTORS)
         self._champion = champion_setup(desk)
-        self._notes: list[str] = []
+        self._ending = Ending(
+            desk, self._steps, self._answering, self._folder, self._budget, options.by, options.seed
+        )
         if cycle.steps:
             last = list(cycle.steps)[-1].replace("_", " ")
-            self._notes.append(
+            self._ending.notes.append(
                 f"went on with the cycle that began at {cycle.started_at:%Y-%m-%d %H:%M} UTC and was "
                 f"interrupted after the step “{last}”"
             )
-            tell(self._notes[0], 0.0, 0.0)
+            tell(self._ending.notes[0], 0.0, 0.0)
         self._second = SecondStage(
             desk, self._answering, self._folder.work, self._champion, options.seed, tell
         )
 
     def run(self) -> Outcome:
         """All steps that are not done yet."""
-        if self._cycle.model is not None:
-            # Published before a kill: what is left is one insert.
-            return self._promote(None)
-        begun = self._step("begin", self._begin)
+        if self._steps.cycle.model is not None:
+            return self._ending.published()
+        begun = self._steps.step("begin", self._begin)
         least = self._desk.settings.learning.min_new_gold
         if begun["new_gold"] < least and not self._options.force:
-            return self._nothing_new(begun["new_gold"], least)
-        curated = self._step("curate", self._curate)
+            return self._ending.nothing_new(begun["new_gold"], least)
+        curated = self._steps.step("curate", self._curate)
         if not curated["gold_train"]:
-            return self._nothing_new(0, 1)
-        parts = kept_parts(self._desk, self._cycle.id)
+            return self._ending.nothing_new(0, 1)
+        parts = kept_parts(self._desk, self._steps.cycle.id)
         setups = [
-            Setup(**values) for values in self._step("label_vectors", lambda: self._labels(parts))["setups"]
+            Setup(**values)
+            for values in self._steps.step("label_vectors", lambda: self._labels(parts))["setups"]
         ]
         mail, late = kept_mail(self._folder.work), self._late_scores(parts)
         judge = Judge(self._desk, self._answering, parts, self._options.seed, mail, late)
-        self._step(
+        self._steps.step(
             "doubts", lambda: judge.doubts(setups[0], self._advance("looking for doubtful labels")).to_dict()
         )
         setups += self._words(parts, setups)
         if late is not None:
             setups += self._late(late, judge, setups)
-        trained = self._step("bi_encoder", lambda: self._train(parts), may_skip=True)
+        trained = self._steps.step("bi_encoder", lambda: self._train(parts), may_skip=True)
         second = self._second
-        crossed = self._step(
+        crossed = self._steps.step(
             "cross_encoder",
             lambda: second.cross_encoder(trained, parts, self._training_s(parts)),
             may_skip=True,
         )
-        self._step("distil", lambda: second.distil(crossed, parts, self._training_s(parts)), may_skip=True)
-        trainees = setups_of(self._cycle.steps, ("bi_encoder", "distil", "cross_encoder"))
-        setups += [*trainees, *self._words_beside(parts, setups, trainees)]
-        chosen = self._step("choose", lambda: self._choose(judge, setups))
-        judgement = judge.judge(
-            self._champion,
-            Setup(**chosen["setup"]),
-            parity_checks(self._desk, self._cycle.steps, Setup(**chosen["setup"])),
-            self._advance("judging on evaluation gold"),
+        self._steps.step(
+            "distil", lambda: second.distil(crossed, parts, self._training_s(parts)), may_skip=True
         )
-        return self._promote(judgement, parts)
+        trainees = setups_of(self._steps.done, ("bi_encoder", "distil", "cross_encoder"))
+        trainees += self._mail_beside(parts, trainees)
+        setups += [*trainees, *self._words_beside(parts, setups, trainees)]
+        chosen = self._steps.step("choose", lambda: self._choose(judge, setups))
+        judgement = self._judge(judge, chosen)
+        return self._ending.judged(judgement, parts)
 
     # ── steps
 
     def _begin(self) -> dict[str, Any]:
-        known = known_labels(last_learned(self._log), self._snapshots, self._cycles)
+        known = known_labels(last_learned(self._steps.log), self._snapshots, self._cycles)
         return {
             "champion": self._desk.champion.id,
             "taxonomy": self._desk.taxonomy.revision,
@@ -229,7 +219,7 @@ class _Run:
         allowed_s = self._budget.left_s() * _CURATING_SHARE
         curated = curate(self._desk, self._answering, self._reader, self._options.seed, self._tell, allowed_s)
         for part, examples in curated.parts().items():
-            self._snapshots.save(self._cycle, examples, part)
+            self._snapshots.save(self._steps.cycle, examples, part)
         report = curated.to_dict()
         self._folder.write_json(CURATED, report)
         silver = sum(example.grade == "silver" for example in curated.train)
@@ -250,7 +240,7 @@ class _Run:
 
     def _words(self, parts: Parts, setups: Sequence[Setup]) -> list[Setup]:
         """The setups once more, with words beside the cosine, where these help."""
-        kept = self._step(
+        kept = self._steps.step(
             "words",
             lambda: words_step(
                 self._desk,
@@ -274,9 +264,30 @@ class _Run:
 
     def _late(self, scores: LateScores, judge: Judge, setups: Sequence[Setup]) -> list[Setup]:
         """The setups once more, with late interaction behind them, where it helps."""
-        kept = self._step(
+        kept = self._steps.step(
             "late_interaction",
             lambda: late_step(self._champion, scores, judge, self._folder.work, setups),
+        )
+        return [Setup(**values) for values in kept["setups"]]
+
+    def _mail_beside(self, parts: Parts, trained: Sequence[Setup]) -> list[Setup]:
+        """The trained encoders once more, their labels drawn to unlabelled mail."""
+        weight = self._steps.done["label_vectors"]["mail_weight"]
+        if not trained or not weight:
+            return []
+        kept = self._steps.step(
+            "mail_beside_trained",
+            lambda: mail_beside_trained(
+                self._desk,
+                self._answering,
+                self._folder.work,
+                parts,
+                trained,
+                weight,
+                self._budget.left_s() * _MAIL_SHARE,
+                self._options.seed,
+                self._advance("reading unlabelled mail"),
+            ),
         )
         return [Setup(**values) for values in kept["setups"]]
 
@@ -285,7 +296,7 @@ class _Run:
         learned = next((one for one in setups if one.name == LABELS_GOLD + WITH_WORDS), None)
         if learned is None or not trained:
             return []
-        kept = self._step(
+        kept = self._steps.step(
             "words_beside_trained",
             lambda: words_beside_trained(
                 self._desk, self._answering, self._folder.work, parts, learned, trained
@@ -310,7 +321,7 @@ class _Run:
         return {"setup": trained.setup.to_dict(), "parity": trained.parity, "figures": trained.figures}
 
     def _why_not_train(self, parts: Parts) -> str | None:
-        few = _too_little_gold(self._desk, len(parts.gold), len(parts.validation))
+        few = _too_little_gold(self._desk, len(parts.gold))
         if few is not None:
             return few
         left = self._training_s(parts) * self._second.encoder_share
@@ -320,124 +331,35 @@ class _Run:
 
     def _training_s(self, parts: Parts) -> float:
         """What the budget leaves for training, once everything after it has had its time."""
-        a_text = self._cycle.steps["label_vectors"]["seconds_a_text"]
+        a_text = self._steps.done["label_vectors"]["seconds_a_text"]
         after = 3 * a_text * (len(parts.validation) + len(parts.evaluation) + len(parts.gold)) + _EXPORT_S
         # Two stages answer validation gold once, and evaluation gold if they are chosen.
-        an_answer = self._cycle.steps.get("cross_encoder", {}).get("seconds_an_answer", 0.0)
+        an_answer = self._steps.done.get("cross_encoder", {}).get("seconds_an_answer", 0.0)
         after += an_answer * (len(parts.validation) + len(parts.evaluation))
         return self._budget.left_s() - float(after)
 
     def _choose(self, judge: Judge, setups: Sequence[Setup]) -> dict[str, Any]:
         return judge.choose(setups, self._advance("choosing on validation gold")).to_dict()
 
-    # ── the end
-
-    def _promote(self, judgement: Judgement | None, parts: Parts | None = None) -> Outcome:
-        if judgement is not None and parts is not None:
-            report = write_report(self._folder, self._cycle, judgement, self._desk, parts)
-            self._step("judge", lambda: report)
-            if not judgement.verdict.passed:
-                reasons = judgement.verdict.reasons
-                kept = self._publish(judgement, refused=reasons)
-                prune(
-                    self._desk.models, PromotionLog(self._desk.database).history(), self._desk.settings.models
-                )
-                summary = "not promoted: " + "; ".join(reasons)
-                return self._end(REFUSED, summary, version=kept.id, reasons=reasons)
-            made = self._publish(judgement)
-            self._cycle = self._log.save_step(self._cycle, "publish", {"version": made.id}, model=made.id)
-        version = self._cycle.model
-        if version is None:
-            raise StoreError(f"expected cycle {self._cycle.id} to have made a version, found none")
-        figures = self._cycle.steps["judge"]["figures"]
-        summary = summary_line(version, figures)
-        champion = self._cycle.steps["begin"]["champion"]
-        log = PromotionLog(self._desk.database)
-        load_version(self._desk.models / version, verify=True)
-        try:
-            promote(log, version, champion, self._options.by, f"learned: {summary}")
-        except PromotionRefused as exc:
-            return self._end(REFUSED, f"not promoted: {exc}", reasons=(str(exc),))
-        prune(self._desk.models, log.history(), self._desk.settings.models)
-        return self._end(PROMOTED, summary, version=version)
-
-    def _publish(self, judgement: Judgement, refused: Sequence[str] = ()) -> ModelVersion:
-        """Make a version of what was judged; a refused one bears the gate's reasons."""
-        curated, figures = self._cycle.steps["curate"], self._cycle.steps["judge"]["figures"]
-        made = parity_of(self._cycle.steps, judgement.setup)
-        parity = {**self._desk.champion.manifest.parity, **made}
-        if judgement.setup.cross_encoder is None:
-            parity.pop(CROSS_ENCODER, None)
-        return publish(
-            self._desk,
-            judgement.setup,
-            parity,
-            figures["challenger"],
-            {
-                "cycle": self._cycle.id,
-                "setup": judgement.setup.name,
-                "seed": self._options.seed,
-                "taxonomy": self._desk.taxonomy.revision,
-                **{name: curated[name] for name in ("gold_train", "silver", "validation", "evaluation")},
-                **({"refused": list(refused)} if refused else {}),
-            },
-            shared_reading_of(self._desk, self._cycle.steps, judgement.setup),
+    def _judge(self, judge: Judge, chosen: Mapping[str, Any]) -> Judgement:
+        """The gate's word on what was chosen; on label vectors alone where it refuses what was trained."""
+        first = self._judge_setup(judge, Setup(**chosen["setup"]))
+        if first.verdict.passed or chosen.get("fallback") is None:
+            return first
+        second = self._judge_setup(judge, Setup(**chosen["fallback"]))
+        if not second.verdict.passed:
+            return first
+        self._ending.notes.append(
+            f"the gate refused {first.setup.name.replace('_', ' ')} ({'; '.join(first.verdict.reasons)}): "
+            f"{second.setup.name.replace('_', ' ')} stands in its place"
         )
+        return second
 
-    def _nothing_new(self, found: int, needed: int) -> Outcome:
-        last = last_learned(self._log)
-        goes_on = last is not None and learned_in(self._desk.champion) == last.id
-        if not goes_on and taken_back(last, PromotionLog(self._desk.database).history()):
-            self._notes.append(
-                "the version that the last cycle made was taken back: with --force the same labels are "
-                "learned again, from the version that answers now"
-            )
-        return self._end(
-            NOTHING_NEW, f"nothing to learn yet: {found} newly labelled emails, {needed} are needed"
-        )
-
-    def _end(
-        self, outcome: str, summary: str, version: str | None = None, reasons: tuple[str, ...] = ()
-    ) -> Outcome:
-        steps = self._cycle.steps
-        self._log.finish(self._cycle, outcome, summary)
-        self._answering.keep_vectors()
-        self._folder.clear_work()
-        result = Outcome(
-            cycle=self._cycle.id,
-            outcome=outcome,
-            summary=summary,
-            champion=steps["begin"]["champion"],
-            version=version,
-            reasons=reasons,
-            figures=steps["judge"]["figures"] if "judge" in steps else {},
-            folder=str(self._folder.root),
-            seconds=round(self._budget.used_s(), 1),
-            notes=(*self._notes, *skipped_notes(steps), *doubt_notes(steps)),
-        )
-        self._folder.write_json("outcome.json", result.to_dict())
-        return result
+    def _judge_setup(self, judge: Judge, setup: Setup) -> Judgement:
+        parity = parity_checks(self._desk, self._steps.done, setup)
+        return judge.judge(self._champion, setup, parity, self._advance("judging on evaluation gold"))
 
     # ── what the steps share
-
-    def _step(self, name: str, work: Callable[[], dict[str, Any]], may_skip: bool = False) -> dict[str, Any]:
-        """The kept result of a step, or its work, timed and then kept.
-
-        One that `may_skip` tells of itself once it knows whether it has work.
-        """
-        kept = self._cycle.steps.get(name)
-        if kept is None:
-            words = name.replace("_", " ")
-            if not may_skip:
-                self._tell(words, 0.0, 0.0)
-            started = time.monotonic()
-            kept = work()
-            if "skipped" in kept:
-                self._tell(f"{words}: skipped, {kept['skipped']}", 1.0, 0.0)
-            kept = {**kept, "seconds": round(time.monotonic() - started, 3)}
-            self._cycle = self._log.save_step(self._cycle, name, kept)
-        result: dict[str, Any] = kept
-        return result
 
     def _advance(self, step: str) -> Callable[[int, int], None]:
         return advance_with(step, self._tell)

@@ -11,7 +11,7 @@ from typing import Any
 from mailroom.cycle.budget import duration_words
 from mailroom.cycle.desk import Desk
 from mailroom.cycle.distilling import MOST_TAUGHT, distil_step
-from mailroom.cycle.judge import Parts
+from mailroom.cycle.parts import Parts
 from mailroom.cycle.reranking import continued, train_cross_encoder_step, why_no_cross_encoder
 from mailroom.cycle.setup import Answering, Setup, champion_setup
 from mailroom.cycle.steps import Tell, advance_with

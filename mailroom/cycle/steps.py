@@ -7,7 +7,7 @@ from typing import Any
 
 from mailroom.cycle.aggregate import Classifies, Curated, Model, aggregate
 from mailroom.cycle.desk import Desk
-from mailroom.cycle.judge import Parts
+from mailroom.cycle.parts import Parts
 from mailroom.cycle.setup import Answering, Setup, champion_setup
 from mailroom.models.registry import ModelVersion
 from mailroom.records import Email
@@ -17,6 +17,9 @@ from mailroom.store.snapshots import Snapshots
 
 # Emails that tell how long an answer takes.
 _TIMED_EMAILS = 10
+
+# Where a manifest's `trained_from` names the cycle that trained the encoder, and what mail counted.
+ENCODER_CYCLE, MAIL_WEIGHT = "encoder_cycle", "mail_weight"
 
 # A step, the share of it that is done (0…1), and seconds that are left of it (0 where unknown).
 Tell = Callable[[str, float, float], None]
@@ -109,12 +112,19 @@ def doubt_notes(steps: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def kept_parts(desk: Desk, cycle_id: str) -> Parts:
-    """The examples of a cycle as they were kept; `fresh` is what the champion never learned."""
+    """The examples of a cycle as they were kept, and which of them the champion and its encoder know."""
     snapshots = Snapshots(desk.database)
     parts = {part: tuple(snapshots.load(cycle_id, part)) for part in ("train", "validation", "evaluation")}
-    learned = _learned_by(desk, snapshots)
-    fresh = frozenset(one.email_id for one in parts["train"] if one.email_id not in learned)
-    return Parts(parts["train"], parts["validation"], parts["evaluation"], fresh)
+    learned = _train_part(desk, snapshots, learned_in(desk.champion))
+    seen = _train_part(desk, snapshots, encoder_trained_in(desk.champion))
+    ids = [one.email_id for one in parts["train"]]
+    return Parts(
+        parts["train"],
+        parts["validation"],
+        parts["evaluation"],
+        frozenset(one for one in ids if one not in learned),
+        frozenset(one for one in ids if one in seen),
+    )
 
 
 def learned_in(version: ModelVersion) -> str | None:
@@ -124,9 +134,20 @@ def learned_in(version: ModelVersion) -> str | None:
     return None if found is None else str(found)
 
 
-def _learned_by(desk: Desk, snapshots: Snapshots) -> set[str]:
-    """Emails that the champion was trained on, as far as its cycle is known here."""
-    cycle = learned_in(desk.champion)
+def encoder_trained_in(version: ModelVersion) -> str | None:
+    """The last cycle that trained the version's encoder on labelled mail, None where none did."""
+    found = version.manifest.trained_from.get(ENCODER_CYCLE)
+    return None if found is None else str(found)
+
+
+def lineage(version: ModelVersion) -> dict[str, Any]:
+    """What a version's children keep of it in `trained_from` where they have its encoder and labels."""
+    known = version.manifest.trained_from
+    return {name: known[name] for name in (ENCODER_CYCLE, MAIL_WEIGHT) if name in known}
+
+
+def _train_part(desk: Desk, snapshots: Snapshots, cycle: str | None) -> set[str]:
+    """Emails that the cycle learned from, as far as it is known here."""
     if cycle is None or CycleLog(desk.database).get(cycle) is None:
         return set()
     return {example.email_id for example in snapshots.load(cycle, "train")}

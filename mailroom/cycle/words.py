@@ -9,8 +9,9 @@ import numpy as np
 
 from mailroom.cycle.budget import duration_words
 from mailroom.cycle.desk import Desk
-from mailroom.cycle.judge import LEAST_TO_CHOOSE, Parts
+from mailroom.cycle.judge import LEAST_TO_CHOOSE
 from mailroom.cycle.label_learning import word_lessons
+from mailroom.cycle.parts import Parts
 from mailroom.cycle.setup import Answering, Setup
 from mailroom.cycle.unlabelled_mail import Vectors, weighed
 from mailroom.models.lexical import LEXICAL_NAME, Lexical, load_lexical
@@ -57,6 +58,7 @@ def words_step(
                 vectors,
                 seed,
                 mail=weighed(mail, setup),
+                seen=parts.seen,
             )
         )
         if head is None:
@@ -71,9 +73,12 @@ def words_step(
 def words_beside_trained(
     desk: Desk, answering: Answering, work: Path, parts: Parts, learned: Setup, trained: Sequence[Setup]
 ) -> dict[str, Any]:
-    """Put the head of `learned` beside trained encoders, counting as much as validation gold says."""
+    """Put the head of `learned` beside trained encoders, counting as much as validation gold says.
+
+    Where that is too little, as much as beside the encoder that was not trained.
+    """
     head = load_lexical(Path(learned.lexical)) if learned.lexical is not None else None
-    if head is None or len(parts.validation) < LEAST_TO_CHOOSE:
+    if head is None:
         return {"setups": [], "heads": {}}
     place = {label: row for row, label in enumerate(desk.label_ids)}
     texts = [example.text for example in parts.validation]
@@ -85,7 +90,9 @@ def words_beside_trained(
         if setup.kind != "retrieval":
             continue
         cosines = answering.embeddings(setup).unit(texts) @ answering.label_vectors(setup).T
-        weight = weight_beside(Judged(cosines, words, targets, weights), head.neutral)
+        judged = Judged(cosines, words, targets, weights)
+        enough = len(texts) >= LEAST_TO_CHOOSE
+        weight = weight_beside(judged, head.neutral) if enough else head.weight
         heads[setup.name] = _figures(head.weighing(weight))
         if weight > 0:
             found.append(_with_words(setup, head.weighing(weight), work).to_dict())

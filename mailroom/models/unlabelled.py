@@ -33,7 +33,7 @@ _ROUNDS = 3
 # What a label's texts taught counts as so many emails.
 _TEXTS_COUNT = 2.0
 # Fewer labelled emails cannot choose; and with so many a label, mail took more than it gave.
-_LEAST_JUDGED = 30
+LEAST_JUDGED = 30
 _ENOUGH_A_LABEL = 3
 _AT_ONCE = 4096
 
@@ -46,13 +46,13 @@ class Mail:
     weight: float
 
 
-def may_teach(judged: int, labels: int) -> bool:
-    """Whether mail may count for anything where so many labelled emails can judge it.
+def may_teach(labelled: int, labels: int) -> bool:
+    """Whether mail may count behind an encoder that was not trained, with so many labelled emails.
 
-    Too few cannot. From 3 a label on, on average, they know better; they are mostly emails that were hard,
-    and would give too much to the mail at the cost of easy ones.
+    From 3 a label on, on average, they know better; they are mostly emails that were hard, and would give too
+    much to the mail at the cost of easy ones. Behind a trained encoder mail went on to help.
     """
-    return _LEAST_JUDGED <= judged < _ENOUGH_A_LABEL * labels
+    return labelled < _ENOUGH_A_LABEL * labels
 
 
 def fit_with_mail(
@@ -83,13 +83,15 @@ def choose_weight(
     mail: Vectors,
     folds: Targets,
     seed: int = 0,
-) -> float:
+) -> float | None:
     """The weight of WEIGHTS by which examples are told best from what other folds taught: least log loss.
 
-    Examples of `folds` (n,) ≥ 0 are answered, the rest teaches only. 0 where mail may not teach.
+    Examples of `folds` (n,) ≥ 0 are answered, the rest teaches only. None where there are too few to choose.
     """
-    if not may_teach(int((folds >= 0).sum()), len(labels)) or not len(mail):
+    if not len(mail):
         return 0.0
+    if (folds >= 0).sum() < LEAST_JUDGED:
+        return None
     fit = choose_fit(text_vectors, examples, seed=seed)
     answered: list[Targets] = []
     scores: list[list[Vectors]] = [[] for _ in WEIGHTS]
@@ -103,7 +105,7 @@ def choose_weight(
             found.append(examples.vectors[asked] @ learned.label_vectors(labels, text_vectors).T)
     judged = examples.part(np.concatenate(answered)) if answered else None
     if judged is None or not (judged.weights > 0).any():
-        return 0.0
+        return None
     losses = [log_losses(np.concatenate(found), judged.targets, judged.weights).min() for found in scores]
     return WEIGHTS[int(np.argmin(losses))]
 

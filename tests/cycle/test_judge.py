@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from mailroom.config import Settings
-from mailroom.cycle.judge import ENOUGH, LEAST_TO_CHOOSE, Judge, Parts
+from mailroom.cycle.judge import ENOUGH, LEAST_TO_CHOOSE, Judge
+from mailroom.cycle.parts import Parts
 from mailroom.cycle.setup import Setup
 from mailroom.evaluate.answers import Answer
 from mailroom.records import Example
@@ -57,16 +58,26 @@ def test_validation_gold_chooses_and_the_cheaper_of_equals() -> None:
 
 
 @pytest.mark.parametrize(
-    ("validation", "tried"),
-    [(LEAST_TO_CHOOSE, 2), (LEAST_TO_CHOOSE - 1, 1)],
+    ("validation", "cheap", "trained", "chosen"),
+    [
+        # Too little validation to choose by: trained unless that shows it to be worse beyond chance.
+        (0, 9, 8, "trained_bi_encoder"),
+        (LEAST_TO_CHOOSE - 1, 9, 8, "label_vectors"),
+        (20, 9, 8, "trained_bi_encoder"),
+        (LEAST_TO_CHOOSE, 8, 9, "trained_bi_encoder"),
+        (LEAST_TO_CHOOSE, 9, 8, "label_vectors"),
+    ],
 )
-def test_a_trained_encoder_is_left_out_where_validation_is_too_little(
-    validation: int, tried: int, monkeypatch: pytest.MonkeyPatch
+def test_little_validation_leaves_a_trained_encoder_in_place(
+    validation: int, cheap: int, trained: int, chosen: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Judge, "_cross_fit", lambda *_: [])
-    answering = Scripted({"label_vectors": 8, "trained_bi_encoder": 9})
+    answering = Scripted({"label_vectors": cheap, "trained_bi_encoder": trained})
     choice = judge_of(answering, validation).choose([CHEAP, TRAINED])
-    assert len(choice.tried) == tried
+    assert choice.setup.name == chosen
+    assert {one.setup.name for one in choice.tried} == {"label_vectors", "trained_bi_encoder"}
+    assert (choice.fallback is None) == (chosen == "label_vectors")
+    assert choice.fallback is None or choice.fallback.name == "label_vectors"
 
 
 def test_two_stages_that_lose_to_retrieval_alone_are_not_what_is_promoted() -> None:

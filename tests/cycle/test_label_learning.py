@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mailroom.cycle.label_learning import FOLDS, _folds, cross_fitted_answers, learn_labels
+from mailroom.cycle.label_learning import FOLDS, _gold_folds, cross_fitted_answers, learn_labels
 from mailroom.models.prototypes import load_prototypes
 from mailroom.records import Example
 from tests.curate.small import letters
@@ -70,8 +70,8 @@ def test_silver_teaches_and_is_not_judged() -> None:
 
 def test_mails_of_one_thread_and_near_duplicates_share_a_fold() -> None:
     threads = make(30, thread="t")
-    assert len(set(_folds(threads, 0).tolist())) == 1
+    assert len(set(_gold_folds(threads, 0, 5).tolist())) == 1
     twins = [Example(f"t{n}", "the very same words again", "a", "gold", "import") for n in range(10)]
-    folds = _folds([*make(50), *twins], 0).tolist()
+    folds = _gold_folds([*make(50), *twins], 0, 5).tolist()
     assert len(set(folds[50:])) == 1
     assert len(set(folds)) == FOLDS

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mailroom.cycle.judge import Parts
+from mailroom.cycle.parts import Parts
 from mailroom.cycle.reranking import continued, to_learn, why_no_cross_encoder
 from mailroom.cycle.setup import Setup
 from mailroom.models.one_pass_config import ONE_PASS_KEY

@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
+from mailroom.cycle.judge import Judge, Judgement
 from mailroom.cycle.label_learning import learn_labels
 from mailroom.cycle.outcome import Outcome
 from mailroom.cycle.promote import promote
 from mailroom.cycle.run import Options
+from mailroom.cycle.setup import Setup
 from mailroom.errors import CycleBusyError, ModelError
 from mailroom.models.bi_encoder import BiEncoder
 from mailroom.models.registry import list_versions, load_version
@@ -206,7 +208,7 @@ def test_what_was_left_out_and_what_judged_is_said(workspace: Path) -> None:
     say(workspace, 30)
     told: list[str] = []
     outcome = learn(workspace, steps=told)
-    assert any("label vectors alone" in note and "from 300 on" in note for note in outcome.notes)
+    assert any("label vectors alone" in note and "from 1,000,000 on" in note for note in outcome.notes)
     assert any(step.startswith("bi encoder: skipped, ") for step in told)
     assert "bi encoder" not in told
     crossed = outcome.figures["cross_fitted"]
@@ -320,7 +322,7 @@ def test_a_kill_between_publication_and_promotion_ends_in_one_version(
         raise Stopped
 
     with monkeypatch.context() as patch:
-        patch.setattr("mailroom.cycle.run.promote", stop)
+        patch.setattr("mailroom.cycle.ending.promote", stop)
         with pytest.raises(Stopped):
             learn(workspace)
     assert len(list_versions(workspace / "models")) == 2
@@ -340,7 +342,7 @@ def test_a_version_that_came_between_is_not_overruled(
             opened.promotions.promote("v0009-00000000", "bob", "in a hurry")
         promote(*arguments)
 
-    monkeypatch.setattr("mailroom.cycle.run.promote", late)
+    monkeypatch.setattr("mailroom.cycle.ending.promote", late)
     outcome = learn(workspace)
     assert outcome.refused
     assert "v0009-00000000 has become the current version" in outcome.summary
@@ -425,3 +427,51 @@ def test_an_encoder_is_trained_exported_and_judged(workspace: Path) -> None:
     assert trained["parity"]["texts"] > 0
     tried = {one["setup"]["name"] for one in cycle.steps["choose"]["tried"]}
     assert {"label_vectors", "trained_bi_encoder"} <= tried
+
+
+def test_where_the_gate_refuses_a_trained_encoder_label_vectors_stand_in(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Judge.judge
+
+    def strict(self: Judge, champion: Setup, challenger: Setup, *rest: Any) -> Judgement:
+        judgement = original(self, champion, challenger, *rest)
+        if not challenger.name.startswith("trained"):
+            return judgement
+        return replace(judgement, verdict=replace(judgement.verdict, passed=False, reasons=("too slow",)))
+
+    monkeypatch.setattr(Judge, "judge", strict)
+    say(workspace, 60)
+    set_settings(workspace, train_from_gold=50)
+    outcome = learn(workspace)
+    assert outcome.promoted
+    assert any("too slow" in note and "label vectors" in note for note in outcome.notes)
+    manifest = load_version(workspace / "models" / str(outcome.version)).manifest
+    assert manifest.trained_from["setup"].startswith("label_vectors")
+    assert "encoder_cycle" not in manifest.trained_from
+
+
+def test_what_the_encoder_was_trained_on_judges_nothing_behind_it(workspace: Path) -> None:
+    say(workspace, 40)
+    set_settings(workspace, train_from_gold=50)
+    first = learn(workspace)
+    set_settings(workspace, train_from_gold=10_000)
+    say(workspace, 12, first=500)
+    second = learn(workspace, force=True)
+    with Workspace.open(workspace) as opened:
+        models = opened.root / "models"
+        trained = load_version(models / str(first.version)).manifest.trained_from
+        assert trained["encoder_cycle"] == first.cycle
+        # Label vectors behind it leave the encoder as it was.
+        assert (
+            load_version(models / str(second.version)).manifest.trained_from["encoder_cycle"] == first.cycle
+        )
+        log, snapshots = CycleLog(opened.database), Snapshots(opened.database)
+        steps = log.get(str(second.cycle)).steps  # type: ignore[union-attr]
+        seen, gold = (
+            {one.email_id for one in snapshots.load(str(cycle), "train") if one.grade == "gold"}
+            for cycle in (first.cycle, second.cycle)
+        )
+        validation = {one.email_id for one in snapshots.load(str(second.cycle), "validation")}
+    tried = {one["setup"]["name"]: one["emails"] for one in steps["choose"]["tried"]}
+    assert tried["label_vectors"] == len(gold - seen) + len(validation)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from mailroom.cycle.desk import Desk
-from mailroom.cycle.judge import Parts
 from mailroom.cycle.outcome import Outcome
+from mailroom.cycle.parts import Parts
 from mailroom.cycle.run import Options
 from mailroom.cycle.second_stage import SecondStage, parity_of, shared_reading_of
 from mailroom.cycle.setup import Answering, Setup, champion_setup
@@ -40,7 +40,7 @@ TRAINED = {
 @pytest.fixture
 def ready(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A workspace that trains both encoders for a moment, and has what is taken for enough to judge them."""
-    for name in ("judge.ENOUGH", "second_stage.ENOUGH", "judge.LEAST_TO_CHOOSE", "run.LEAST_TO_CHOOSE"):
+    for name in ("judge.ENOUGH", "second_stage.ENOUGH", "judge.LEAST_TO_CHOOSE", "words.LEAST_TO_CHOOSE"):
         monkeypatch.setattr(f"mailroom.cycle.{name}", 20)
     for name in ("reranking", "distilling"):
         monkeypatch.setattr(f"mailroom.cycle.{name}._EPOCHS", 2)
@@ -68,7 +68,7 @@ def two_stages_first(monkeypatch: pytest.MonkeyPatch) -> None:
     from mailroom.cycle import judge
 
     monkeypatch.setattr(
-        judge, "best_of", lambda found, names: next(x for x in found if x.setup.cross_encoder)
+        judge, "best_of", lambda found, names: next((x for x in found if x.setup.cross_encoder), found[0])
     )
     monkeypatch.setattr(judge.Judge, "_regression", lambda *_: None)
     original = judge.Judge._contenders

@@ -17,7 +17,7 @@ from mailroom.store.cycles import CycleLog
 from mailroom.store.prediction_log import LogEntry
 from mailroom.workspace import Workspace
 from mailroom.workspace.learning import learn_workspace
-from tests.cycle.desk import LABELS, mail, say
+from tests.cycle.desk import LABELS, mail, say, set_settings
 
 
 @dataclass
@@ -81,14 +81,34 @@ def test_only_what_drew_the_labels_is_learned_from_again() -> None:
 def test_a_cycle_tries_what_mail_says(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unlabelled, "WEIGHTS", (0.1,))
     monkeypatch.setattr(unlabelled, "_ENOUGH_A_LABEL", 1000)
-    say(workspace, 20)
+    steps = learn_with_unlabelled(workspace)
+    assert steps["label_vectors"]["mail"] > 0
+    assert steps["label_vectors"]["mail_weight"] == 0.1
+    assert LABELS_MAIL in {one["setup"]["name"] for one in steps["choose"]["tried"]}
+
+
+def test_with_much_gold_only_a_trained_encoder_is_drawn_to_mail(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unlabelled, "WEIGHTS", (0.1,))
+    monkeypatch.setattr("mailroom.train.bi_encoder_settings._MOST_EPOCHS", 2)
+    set_settings(workspace, train_from_gold=50)
+    steps = learn_with_unlabelled(workspace)
+    tried = {one["setup"]["name"]: one["setup"] for one in steps["choose"]["tried"]}
+    assert LABELS_MAIL not in tried
+    drawn = tried["trained_bi_encoder_with_mail"]
+    assert (drawn["mail_weight"], drawn["bi_encoder"]) == (0.1, tried["trained_bi_encoder"]["bi_encoder"])
+    assert drawn["prototypes"] != tried["trained_bi_encoder"]["prototypes"]
+    assert steps["mail_beside_trained"]["mail"] == steps["label_vectors"]["mail"] > 0
+
+
+def learn_with_unlabelled(root: Path) -> Any:
+    """The steps of a cycle on a hundred labelled emails and fifty others."""
+    say(root, 20)
     emails = [mail(label, number) for label in LABELS for number in range(500, 510)]
-    with Workspace.open(workspace) as opened:
+    with Workspace.open(root) as opened:
         opened.register_taxonomy()
         classifier = opened.classifier()
         opened.log.append([LogEntry(classifier.classify(email), email, "test") for email in emails])
         cycle = learn_workspace(opened, Options("ann", 600.0), lambda *_: None).cycle
-        steps = CycleLog(opened.database).get(str(cycle)).steps  # type: ignore[union-attr]
-    assert steps["label_vectors"]["mail"] > 0
-    assert steps["label_vectors"]["mail_weight"] == 0.1
-    assert LABELS_MAIL in {one["setup"]["name"] for one in steps["choose"]["tried"]}
+        return CycleLog(opened.database).get(str(cycle)).steps  # type: ignore[union-attr]

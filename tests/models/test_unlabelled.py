@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mailroom.models import unlabelled
 from mailroom.models.prototypes import LabelledVectors, fit_prototypes, unit
-from mailroom.models.unlabelled import Mail, choose_weight, fit_with_mail
+from mailroom.models.unlabelled import Mail, choose_weight, fit_with_mail, may_teach
 
 LABELS = ["a", "b", "c"]
 Vectors = NDArray[np.float32]
@@ -62,7 +61,7 @@ def test_without_mail_that_counts_nothing_changes(mail: Mail | None) -> None:
     assert np.array_equal(plain.counts, found.counts)
 
 
-def test_mail_counts_where_labels_have_few_examples(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mail_counts_where_labels_have_few_examples() -> None:
     generator = np.random.default_rng(0)
     names = [str(number) for number in range(20)]
     centres = np.eye(20, 64, k=10, dtype=np.float32)
@@ -78,7 +77,7 @@ def test_mail_counts_where_labels_have_few_examples(monkeypatch: pytest.MonkeyPa
     )
     examples = LabelledVectors(emails, targets, np.ones(40, dtype=np.float32))
     folds = (np.arange(40) // 20).astype(np.intp)
-    weight = choose_weight(names, own, examples, mail, folds)
+    weight = choose_weight(names, own, examples, mail, folds) or 0.0
     assert weight > 0
 
     def right(counts: float) -> float:
@@ -86,8 +85,11 @@ def test_mail_counts_where_labels_have_few_examples(monkeypatch: pytest.MonkeyPa
         return float(((asked @ learned.T).argmax(axis=1) == np.arange(600) % 20).mean())
 
     assert right(weight) > right(0.0) + 0.02
-    monkeypatch.setattr(unlabelled, "_ENOUGH_A_LABEL", 2)
-    assert choose_weight(names, own, examples, mail, folds) == 0
+
+
+def test_three_labelled_emails_a_label_need_no_mail() -> None:
+    assert may_teach(59, 20)
+    assert not may_teach(60, 20)
 
 
 def test_mail_whose_clumps_are_no_labels_counts_nothing() -> None:
@@ -111,8 +113,8 @@ def test_mail_whose_clumps_are_no_labels_counts_nothing() -> None:
 def test_few_labelled_emails_or_no_mail_choose_nothing() -> None:
     mail = clumps(300)[0]
     folds = np.arange(29, dtype=np.intp) % 3
-    assert choose_weight(LABELS, texts(), labelled(29), mail, folds) == 0
+    assert choose_weight(LABELS, texts(), labelled(29), mail, folds) is None
     silver = np.where(np.arange(60) < 20, np.arange(60) % 3, -1).astype(np.intp)
-    assert choose_weight(LABELS, texts(), labelled(60), mail, silver) == 0
+    assert choose_weight(LABELS, texts(), labelled(60), mail, silver) is None
     folds = np.arange(60, dtype=np.intp) % 3
     assert choose_weight(LABELS, texts(), labelled(60), np.empty((0, 0), np.float32), folds) == 0

@@ -11,11 +11,18 @@ import torch
 from mailroom.errors import ConfigError, DataError, ModelError
 from mailroom.models.bi_encoder import BiEncoder
 from mailroom.models.export import export_bi_encoder
+from mailroom.models.prototypes import LabelledVectors, fit_prototypes
 from mailroom.records import Example
 from mailroom.taxonomy import load_taxonomy
-from mailroom.train.bi_encoder import TaughtText, _encode, train_bi_encoder
+from mailroom.train.bi_encoder import (
+    LEAST_VALIDATION,
+    BiEncoderResult,
+    TaughtText,
+    _encode,
+    train_bi_encoder,
+)
 from mailroom.train.bi_encoder_settings import BiEncoderSettings, epochs_for
-from mailroom.train.label_texts import LabelTexts, label_texts
+from mailroom.train.label_texts import LabelTexts, encode_label_texts, label_texts
 from mailroom.train.loop import Progress
 from mailroom.train.retrieval_task import RetrievalModel, RetrievalTask, _closed
 from mailroom.train.text_encoder import TextEncoder, layer_of
@@ -62,7 +69,7 @@ def weights_of(directory: Path) -> dict[str, torch.Tensor]:
 def test_it_learns_what_the_base_does_not_know(source: Path, tmp_path: Path) -> None:
     settings = dataclasses.replace(SETTINGS, training=dataclasses.replace(TRAINING, epochs=12))
     result = train_bi_encoder(
-        source, tmp_path / "out", make_examples(160), make_examples(80, 1), LABELS, settings
+        source, tmp_path / "out", make_examples(160), make_examples(LEAST_VALIDATION, 1), LABELS, settings
     )
     assert result.start_top1 < 0.98 <= result.top1
     assert result.recall_at_5 == 1.0
@@ -80,6 +87,26 @@ def test_the_trained_folder_exports_as_its_base_does(source: Path, tmp_path: Pat
     with torch.no_grad():
         trained = encoder([encoder.email_ids(examples[0].text)])[0].numpy()
     assert served / np.linalg.norm(served) == pytest.approx(trained, abs=1e-4)
+
+
+def test_little_validation_neither_stops_a_run_nor_picks_its_label_vectors(
+    source: Path, tmp_path: Path
+) -> None:
+    def run(name: str, validation: int) -> BiEncoderResult:
+        data = (make_examples(40), make_examples(validation, 1), LABELS, SETTINGS)
+        return train_bi_encoder(source, tmp_path / name, *data)
+
+    none, few, enough = run("none", 0), run("few", LEAST_VALIDATION - 1), run("enough", LEAST_VALIDATION)
+    assert few.training.history == ()
+    assert len(enough.training.history) > 1
+    assert np.array_equal(none.prototypes.vectors, few.prototypes.vectors)
+    encoder = TextEncoder(few.directory, SETTINGS.max_tokens)
+    examples, names = make_examples(40), [label.id for label in LABELS]
+    vectors = encoder.encode([encoder.email_ids(one.text) for one in examples])
+    targets = np.array([names.index(one.label) for one in examples])
+    known = LabelledVectors(vectors, targets, np.ones(40, dtype=np.float32))
+    anew = fit_prototypes(names, encode_label_texts(encoder, LABELS), known, seed=TRAINING.seed)
+    assert few.prototypes.vectors == pytest.approx(anew.vectors, abs=1e-4)
 
 
 @pytest.mark.parametrize("killed_at", [4, 11])
