@@ -36,7 +36,7 @@ from mailroom.cycle.steps import (
     kept_parts,
 )
 from mailroom.cycle.trained_labels import mail_beside_trained
-from mailroom.cycle.training import train_bi_encoder_step
+from mailroom.cycle.training import missing_to_train, train_bi_encoder_step
 from mailroom.cycle.unlabelled_mail import kept_mail
 from mailroom.cycle.words import WITH_WORDS, words_beside_trained, words_step
 from mailroom.errors import CycleBusyError, MailroomError, StoreError
@@ -73,7 +73,7 @@ def preview(desk: Desk, work: Path, cycles: Path, seed: int, tell: Tell) -> dict
     new = count_new(reader.labelled(), known)
     curated = curate(desk, Answering(desk, work), reader, seed, tell)
     train = sum(example.grade == "gold" for example in curated.train)
-    why_not = _too_little_gold(desk, train)
+    why_not = _too_little_gold(desk, train) or missing_to_train()
     return {
         "champion": desk.champion.id,
         "new_gold": new,
@@ -321,9 +321,9 @@ class _Run:
         return {"setup": trained.setup.to_dict(), "parity": trained.parity, "figures": trained.figures}
 
     def _why_not_train(self, parts: Parts) -> str | None:
-        few = _too_little_gold(self._desk, len(parts.gold))
-        if few is not None:
-            return few
+        reason = _too_little_gold(self._desk, len(parts.gold)) or missing_to_train()
+        if reason is not None:
+            return reason
         left = self._training_s(parts) * self._second.encoder_share
         if left < _LEAST_TRAINING_S:
             return f"{duration_words(left)} of the budget would be left for training the encoders"

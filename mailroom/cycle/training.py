@@ -4,6 +4,7 @@ Label vectors behind it are drawn to unlabelled mail as those behind the champio
 keeps what it made in the cycle's folder, and goes on from a checkpoint after a kill.
 """
 
+import importlib.util
 import json
 import math
 import shutil
@@ -21,6 +22,7 @@ from mailroom.models.encoder_config import WEIGHTS_NAME
 from mailroom.models.parity import parity
 from mailroom.models.prototypes import PROTOTYPES_NAME
 from mailroom.models.registry import BI_ENCODER
+from mailroom.models.sources import INSTALL_TRAIN
 from mailroom.records import Example
 from mailroom.taxonomy import display_name
 
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 # What the parity gate reads: labels spread over the tree, and emails of the training part.
 _GATE_LABELS, _GATE_EMAILS = 300, 100
 TRAINED = "trained_bi_encoder"
+# What comes with the extra `train`.
+_NEEDED = ("torch", "sentence_transformers")
 
 Report = Callable[[str, float, float], None]
 
@@ -109,6 +113,12 @@ def exported(
     }
     known |= {name: value for name, value in measured.items() if not math.isnan(value)}
     return Trained(setup, verdict, {**known, **(figures or {})})
+
+
+def missing_to_train() -> str | None:
+    """What training needs and this installation lacks, and how to get it; None where all is there."""
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    return f"training needs {missing[0]}; {INSTALL_TRAIN}" if missing else None
 
 
 def with_some_silver(train: Sequence[Example], seed: int) -> list[Example]:

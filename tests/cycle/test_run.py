@@ -429,6 +429,18 @@ def test_an_encoder_is_trained_exported_and_judged(workspace: Path) -> None:
     assert {"label_vectors", "trained_bi_encoder"} <= tried
 
 
+def test_without_torch_label_vectors_learn_alone(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mailroom.cycle.training._NEEDED", ("torch", "no_such_package"))
+    say(workspace, 30)
+    set_settings(workspace, train_from_gold=50)
+    with Workspace.open(workspace, read_only=True) as opened:
+        why_not = preview_workspace(opened, 0, lambda *_: None)["why_not_train"]
+    assert "training needs no_such_package; pip install 'mailroom[train]'" in why_not
+    outcome = learn(workspace)
+    assert outcome.promoted
+    assert any("no_such_package" in note for note in outcome.notes)
+
+
 def test_where_the_gate_refuses_a_trained_encoder_label_vectors_stand_in(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
