@@ -11,7 +11,7 @@ from mailroom.evaluate.calibration import temperature_factor
 from mailroom.evaluate.gate import KINDS, top_1
 
 # With fewer emails a fitted temperature says more about them than about the model.
-_LEAST_TO_CALIBRATE = 30
+LEAST_TO_CALIBRATE = 30
 # The normal quantile of 95 %, one-sided.
 _ONE_SIDED = 1.645
 
@@ -89,7 +89,7 @@ def calibrated_factor(answers: Sequence[Answer], before: float = 1.0) -> float:
 
     `answers` were given under a factor of `before`.
     """
-    if len(answers) < _LEAST_TO_CALIBRATE:
+    if len(answers) < LEAST_TO_CALIBRATE:
         return before
     return before * temperature_factor(answers)
 

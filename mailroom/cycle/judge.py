@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mailroom.cycle.choose import (
+    LEAST_TO_CALIBRATE,
     Tried,
     best_of,
     calibrated_factor,
@@ -164,9 +165,7 @@ class Judge:
         chosen = next(one for one in contenders if one.kind == verdict.chosen)
         setup = challenger if chosen.kind == challenger.kind else challenger.without_cross_encoder()
         answers = tuple(chosen.answers)
-        audited = [answer for answer in answers if answer.email_id in self._audited]
-        # Most gold is mail that was asked about because it is hard; only audits tell how right the rest is.
-        factor = calibrated_factor(audited, setup.temperature_factor)
+        factor = self._factor(setup, answers)
         served = recalibrated(answers, factor / setup.temperature_factor)
         setup = replace(setup, temperature_factor=factor)
         fit = self._fit_review(setup, served)
@@ -182,11 +181,27 @@ class Judge:
             cross_fitted=len(extra),
         )
 
+    def _factor(self, setup: Setup, judged: Sequence[Answer]) -> float:
+        """The factor of the setup's temperature, by audits where there are enough.
+
+        Most gold is mail that was asked about because it is hard; only audits tell how right the rest is. A
+        trained encoder has the evaluation gold where validation was too little to fit it by.
+        """
+        audited = [answer for answer in judged if answer.email_id in self._audited]
+        little = len(self._parts.validation) < LEAST_TO_CALIBRATE and not _is_cheap(setup, self._desk)
+        by = judged if little and len(audited) < LEAST_TO_CALIBRATE else audited
+        return calibrated_factor(by, setup.temperature_factor)
+
     def _fit_review(self, setup: Setup, judged: Sequence[Answer]) -> ReviewFit:
-        """The setup's review mark: how sure by held-back gold, how foreign by audits, or by all gold."""
+        """The setup's review mark: how sure by held-back gold, how foreign by audits, or by all gold.
+
+        A trained encoder with little validation has the evaluation gold beside it: it learned from neither.
+        """
         held_back = self._answering.answers(setup, self._parts.validation)
-        if len(held_back) < ENOUGH and _is_cheap(setup, self._desk):
-            held_back += self._cross_fit(setup)
+        if _is_cheap(setup, self._desk):
+            held_back += self._cross_fit(setup) if len(held_back) < ENOUGH else []
+        elif len(held_back) < LEAST_TO_CHOOSE:
+            held_back += judged
         audited = [answer for answer in judged if answer.email_id in self._audited]
         # Gold that was asked about is more foreign than the rest; audits alone are all mail in small.
         known = (

@@ -92,7 +92,7 @@ def test_two_stages_that_lose_to_retrieval_alone_are_not_what_is_promoted() -> N
 def test_audits_alone_say_how_sure_a_challenger_may_sound() -> None:
     answering = Scripted({"champion": 5, "trained_bi_encoder": 9}, stated=0.9)
     champion = Setup("champion", "/models/v1/bi_encoder", "int8")
-    without = judge_of(answering, evaluation=gold(ENOUGH)).judge(champion, TRAINED, {})
+    without = judge_of(answering, ENOUGH, gold(ENOUGH)).judge(champion, TRAINED, {})
     assert without.setup.temperature_factor == 1
     audited = judge_of(answering, evaluation=gold(ENOUGH, "audit")).judge(champion, TRAINED, {})
     # Nine of ten are right and 0.9 was stated: nothing to mend, to the fit's 2.5 %.
@@ -100,3 +100,15 @@ def test_audits_alone_say_how_sure_a_challenger_may_sound() -> None:
     boastful = Scripted({"champion": 5, "trained_bi_encoder": 7}, stated=0.99)
     told = judge_of(boastful, evaluation=gold(ENOUGH, "audit")).judge(champion, TRAINED, {})
     assert told.setup.temperature_factor > 1.5
+
+
+def test_a_trained_encoder_without_validation_is_calibrated_and_marked_by_evaluation_gold() -> None:
+    answering = Scripted({"champion": 5, "trained_bi_encoder": 7}, stated=0.99)
+    champion = Setup("champion", "/models/v1/bi_encoder", "int8")
+    judged = judge_of(answering, evaluation=gold(60)).judge(champion, TRAINED, {})
+    assert judged.setup.temperature_factor > 1.5
+    assert judged.review.emails == 60
+    # With validation enough to fit it by, the factor that this chose stays.
+    known = judge_of(answering, LEAST_TO_CHOOSE, gold(60)).judge(champion, TRAINED, {})
+    assert known.setup.temperature_factor == 1
+    assert known.review.emails == LEAST_TO_CHOOSE
