@@ -15,7 +15,7 @@ from mailroom.classify.decide import softmax
 from mailroom.curate.near_duplicates import find_near_duplicates
 from mailroom.evaluate.answers import Answer
 from mailroom.models.lexical_learn import Lessons, cross_fitted_scores
-from mailroom.models.prototypes import LabelledVectors, Prototypes, choose_fit
+from mailroom.models.prototypes import LabelledVectors, Prototypes, plain_fit
 from mailroom.models.unlabelled import Mail, choose_weight, fit_with_mail
 from mailroom.records import Example
 
@@ -44,10 +44,16 @@ def learn_labels(
     out: Path,
     seed: int,
     mail: Mail | None = None,
+    known: bool = False,
 ) -> Prototypes:
-    """Learn label vectors and write them to `out`; `texts` (labels, d) are the labels' own vectors."""
+    """Learn label vectors and write them to `out`; `texts` (labels, d) are the labels' own vectors.
+
+    `known` says that the encoder was trained on the examples.
+    """
     place = {label: row for row, label in enumerate(labels)}
-    learned = fit_with_mail(labels, texts, labelled_vectors(examples, vectors, place), mail, seed)
+    emails = labelled_vectors(examples, vectors, place)
+    fit = plain_fit(texts, emails) if known else None
+    learned = fit_with_mail(labels, texts, emails, mail, seed, fit)
     fresh = out.with_suffix(".writing")
     learned.save(fresh)
     fresh.replace(out)
@@ -70,7 +76,7 @@ def weigh_mail(
     place = {label: row for row, label in enumerate(labels)}
     emails = labelled_vectors(examples, vectors, place)
     folds = _gold_folds(examples, seed, WORD_FOLDS, seen)
-    return choose_weight(labels, texts, emails, mail, folds, seed)
+    return choose_weight(labels, texts, emails, mail, folds, seed, plain_fit(texts, emails) if seen else None)
 
 
 def cross_fitted_answers(
@@ -112,14 +118,16 @@ def word_lessons(
 ) -> Lessons:
     """Examples and their vectors (n, d) as words are learned from them; only gold not `seen` has a fold."""
     place = {label: row for row, label in enumerate(labels)}
+    emails = labelled_vectors(examples, vectors, place)
     return Lessons(
         labels,
         texts,
-        labelled_vectors(examples, vectors, place),
+        emails,
         [example.text for example in examples],
         _gold_folds(examples, seed, folds, seen),
         seed,
         mail,
+        plain_fit(texts, emails) if seen else None,
     )
 
 
@@ -127,7 +135,7 @@ def _cross_fitted_cosines(lessons: Lessons) -> tuple[Vectors, NDArray[np.intp]]:
     """Cosines (m, labels) of each email of a fold, and its row (m,)."""
     cosines: list[Vectors] = []
     rows: list[NDArray[np.intp]] = []
-    fit = choose_fit(lessons.text_vectors, lessons.emails, seed=lessons.seed)
+    fit = lessons.chosen_fit()
     for fold in np.unique(lessons.folds[lessons.folds >= 0]).tolist():
         others = lessons.folds != fold
         if not others.any():

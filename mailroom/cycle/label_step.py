@@ -99,7 +99,8 @@ class LabelStep:
     ) -> Setup:
         path = self._work / name / PROTOTYPES_NAME
         path.parent.mkdir(exist_ok=True)
-        learn_labels(self._desk.label_ids, texts, examples, vectors, path, self._seed, mail)
+        known = bool(self._parts.seen)
+        learn_labels(self._desk.label_ids, texts, examples, vectors, path, self._seed, mail, known)
         return Setup(
             name,
             self._champion.bi_encoder,

@@ -56,6 +56,7 @@ def mail_beside_trained(
             path,
             seed,
             Mail(vectors, weight),
+            known=True,
         )
         made = replace(
             setup,

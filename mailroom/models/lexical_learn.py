@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from mailroom.models.lexical import Lexical
 from mailroom.models.lexical_fit import Bags, fit_svm, make_lexical
 from mailroom.models.lexical_weight import Judged, choose_weight
-from mailroom.models.prototypes import LabelledVectors, Vectors, choose_fit
+from mailroom.models.prototypes import Fit, LabelledVectors, Vectors, choose_fit
 from mailroom.models.unlabelled import Mail, fit_with_mail
 
 # Groups of labels that are hidden in turn, where there are labels without examples.
@@ -32,6 +32,11 @@ class Lessons:
     folds: NDArray[np.intp]
     seed: int = 0
     mail: Mail | None = None
+    fit: Fit | None = None
+
+    def chosen_fit(self) -> Fit:
+        """How label vectors learn, for all folds: to choose anew for each takes four times as long."""
+        return self.fit or choose_fit(self.text_vectors, self.emails, seed=self.seed)
 
 
 def learn_lexical(lessons: Lessons) -> Lexical | None:
@@ -73,8 +78,7 @@ class _HeldBack:
         self._lessons = lessons
         self.bags = Bags.read(lessons.texts, len(lessons.labels))
         emails = lessons.emails
-        # Chosen once, on all emails: to choose anew for each fold takes four times as long.
-        self._fit = choose_fit(lessons.text_vectors, emails, seed=lessons.seed)
+        self._fit = lessons.chosen_fit()
         self._teaches = emails.weights > 0
         taught = np.bincount(emails.targets[self._teaches], minlength=len(lessons.labels)) > 0
         self._taught = np.flatnonzero(taught)

@@ -83,16 +83,18 @@ def choose_weight(
     mail: Vectors,
     folds: Targets,
     seed: int = 0,
+    fit: Fit | None = None,
 ) -> float | None:
     """The weight of WEIGHTS by which examples are told best from what other folds taught: least log loss.
 
-    Examples of `folds` (n,) ≥ 0 are answered, the rest teaches only. None where there are too few to choose.
+    Examples of `folds` (n,) ≥ 0 are answered, the rest teaches only. `fit` says how, unless they choose. None
+    where there are too few to choose.
     """
     if not len(mail):
         return 0.0
     if (folds >= 0).sum() < LEAST_JUDGED:
         return None
-    fit = choose_fit(text_vectors, examples, seed=seed)
+    fit = fit or choose_fit(text_vectors, examples, seed=seed)
     answered: list[Targets] = []
     scores: list[list[Vectors]] = [[] for _ in WEIGHTS]
     for fold in np.unique(folds[folds >= 0]).tolist():

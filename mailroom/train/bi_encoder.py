@@ -21,6 +21,7 @@ from mailroom.models.prototypes import (
     fit_prototypes,
     likeness_gain,
     make_prototypes,
+    plain_fit,
     unit,
 )
 from mailroom.records import Example
@@ -108,7 +109,7 @@ def train_bi_encoder(
     result = TrainingLoop(task, settings.training, check, checkpoint, progress, budget_s).train()
     encoder.save(out)
     learned = _LearnedLabels(model, train, held_back, labels)
-    prototypes, top1, recall = learned.best(start.gain, settings.training.seed)
+    prototypes, top1, recall = learned.best(start.gain)
     return BiEncoderResult(
         out, prototypes, result, result.history[0][1] if result.history else math.nan, top1, recall
     )
@@ -145,13 +146,13 @@ class _LearnedLabels:
         self._texts = encode_label_texts(model.encoder, labels)
         self._asked = model.encoder.encode(held_back.ids)
 
-    def best(self, starting_gain: float, seed: int) -> tuple[Prototypes, float, float]:
+    def best(self, starting_gain: float) -> tuple[Prototypes, float, float]:
         """The better ones, and their top-1 and Recall@5 on the validation examples, NaN without any.
 
         Made anew where there is too little validation to tell: with a handful of examples a label, and some
         labels without any, trained vectors were 7 points worse (docs/experiments-learning.md).
         """
-        anew, trained = self._made_anew(seed), self._trained(starting_gain)
+        anew, trained = self._made_anew(), self._trained(starting_gain)
         few = len(self._held_back.targets) < LEAST_VALIDATION
         # What a teacher said of texts without a label is in those that were trained alone.
         taught = any(lesson is not None for lesson in self._train.taught)
@@ -159,11 +160,12 @@ class _LearnedLabels:
         best = anew if takes_anew else trained
         return best, self._share(best, 1), self._share(best, 5)
 
-    def _made_anew(self, seed: int) -> Prototypes:
+    def _made_anew(self) -> Prototypes:
         rows, train = self._train.labelled, self._train
         vectors = self._model.encoder.encode([train.ids[row] for row in rows.tolist()])
         known = LabelledVectors(vectors, train.targets[rows], train.weights[rows])
-        return fit_prototypes([label.id for label in self._labels], self._texts, known, seed=seed)
+        fit = plain_fit(self._texts, known)
+        return fit_prototypes([label.id for label in self._labels], self._texts, known, fit=fit)
 
     def _trained(self, starting_gain: float) -> Prototypes:
         held_back = self._held_back

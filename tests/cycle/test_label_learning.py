@@ -3,8 +3,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mailroom.cycle.label_learning import FOLDS, _gold_folds, cross_fitted_answers, learn_labels
-from mailroom.models.prototypes import load_prototypes
+from mailroom.cycle.label_learning import (
+    FOLDS,
+    _gold_folds,
+    cross_fitted_answers,
+    labelled_vectors,
+    learn_labels,
+    word_lessons,
+)
+from mailroom.models.prototypes import fit_prototypes, load_prototypes, plain_fit
 from mailroom.records import Example
 from tests.curate.small import letters
 
@@ -75,3 +82,19 @@ def test_mails_of_one_thread_and_near_duplicates_share_a_fold() -> None:
     folds = _gold_folds([*make(50), *twins], 0, 5).tolist()
     assert len(set(folds[50:])) == 1
     assert len(set(folds)) == FOLDS
+
+
+def test_what_the_encoder_was_trained_on_chooses_nothing(tmp_path: Path) -> None:
+    examples = make(30)
+    vectors = vectors_of(examples)
+    place = {label: row for row, label in enumerate(LABELS)}
+    emails = labelled_vectors(examples, vectors, place)
+    known = learn_labels(LABELS, TEXTS, examples, vectors, tmp_path / "known.npz", 0, known=True)
+    plain = fit_prototypes(LABELS, TEXTS, emails, fit=plain_fit(TEXTS, emails))
+    assert np.array_equal(known.vectors, plain.vectors)
+    assert plain_fit(TEXTS, emails).steps == 0
+    seen = {example.email_id for example in examples[:-10]}
+    lessons = word_lessons(LABELS, TEXTS, examples, vectors, 0, seen=seen)
+    assert lessons.chosen_fit() == plain_fit(TEXTS, emails)
+    assert (lessons.folds >= 0).sum() == 10
+    assert word_lessons(LABELS, TEXTS, examples, vectors, 0).fit is None
