@@ -33,7 +33,12 @@ def log(
     since: When = None,
     until: When = None,
     review: Annotated[
-        bool | None, typer.Option("--review/--no-review", help="Marked for review, or not.")
+        bool | None,
+        typer.Option(
+            "--review/--no-review",
+            help="Waits for a person, or not: marked for review, the newest answer on its email, and nobody "
+            "has corrected or confirmed it.",
+        ),
     ] = None,
     reason: Annotated[
         ReviewReason | None,
@@ -74,7 +79,7 @@ def log(
     wanted = LogFilter(
         since=moment(since),
         until=moment(until),
-        review=review,
+        waiting=review,
         reason=reason,
         margin_below=margin_below,
         margin_above=margin_above,

@@ -12,7 +12,7 @@ from mailroom.store import packing
 from mailroom.store.label_sets import LabelSet
 from mailroom.store.packing import id_digest, storable
 from mailroom.store.rows import uuid_bytes
-from mailroom.store.schema import emails, names, predictions, taxonomies
+from mailroom.store.schema import emails, feedback, names, predictions, taxonomies
 
 _label = names.alias("label_names")
 _model = names.alias("model_names")
@@ -28,6 +28,8 @@ class LogFilter:
     `every` keeps one prediction in so many, the same ones at each reading: a sample of a long log.
     `subject_contains` ignores case (in SQLite that of ASCII letters alone). `beyond` asks for what comes
     after the prediction with this id in the order asked for, so that a list can be read page by page.
+    `review` asks for the mark, whatever became of it; `waiting` for marked answers that a person has still
+    to look at: the newest on its email, on which nobody has said a word.
     """
 
     labels: tuple[str, ...] | None = None
@@ -44,6 +46,7 @@ class LogFilter:
     limit: int | None = None
     newest_first: bool = True
     reason: ReviewReason | None = None
+    waiting: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +128,7 @@ def _conditions(log_filter: LogFilter) -> list[sa.ColumnElement[bool]]:
         (wanted.until, lambda: p.created_at < wanted.until),
         (wanted.review, lambda: p.needs_review if wanted.review else sa.not_(p.needs_review)),
         (wanted.reason, lambda: _has_reason(wanted.reason)),
+        (wanted.waiting, lambda: _waits() if wanted.waiting else sa.not_(_waits())),
         (wanted.margin_below, lambda: p.margin < wanted.margin_below),
         (wanted.margin_above, lambda: p.margin > wanted.margin_above),
         (wanted.every, lambda: p.key % wanted.every == 0),
@@ -136,6 +140,13 @@ def _conditions(log_filter: LogFilter) -> list[sa.ColumnElement[bool]]:
         (wanted.beyond, lambda: _is_beyond(wanted.beyond or "", wanted.newest_first)),
     ]
     return [condition() for value, condition in candidates if value is not None]
+
+
+def _waits() -> sa.ColumnElement[bool]:
+    p, newer = predictions.c, predictions.alias("newer")
+    superseded = sa.exists().where(newer.c.email_key == p.email_key, newer.c.key > p.key)
+    judged = sa.exists().where(feedback.c.email_key == p.email_key)
+    return sa.and_(p.needs_review, ~superseded, ~judged)
 
 
 def _has_reason(reason: ReviewReason | None) -> sa.ColumnElement[bool]:

@@ -35,7 +35,13 @@ class LogQuery:
             bodies.Moment | None, Query(description="From this moment on, UTC unless it says")
         ] = None,
         until: Annotated[bodies.Moment | None, Query(description="Before this moment")] = None,
-        review: Annotated[bool | None, Query(description="Marked for review, or not")] = None,
+        review: Annotated[
+            bool | None,
+            Query(
+                description="Waits for a person, or not: marked for review, the newest answer on its email, "
+                "and nobody has corrected or confirmed it"
+            ),
+        ] = None,
         reason: Annotated[ReviewReason | None, Query(description="Marked for review for this reason")] = None,
         margin_below: Annotated[float | None, Query(allow_inf_nan=False)] = None,
         margin_above: Annotated[float | None, Query(allow_inf_nan=False)] = None,
@@ -49,7 +55,7 @@ class LogQuery:
         self.fields: dict[str, Any] = {
             "since": _utc(since),
             "until": _utc(until),
-            "review": review,
+            "waiting": review,
             "reason": reason,
             "margin_below": margin_below,
             "margin_above": margin_above,

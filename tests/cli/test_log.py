@@ -58,6 +58,16 @@ def test_filters_narrow_the_list_as_the_records_say(run: Run, filled: Path) -> N
     assert len(ids("--limit", 4)) == 4
 
 
+def test_an_email_that_somebody_judged_no_longer_waits(run: Run, filled: Path) -> None:
+    def waiting(choice: str) -> list[str]:
+        return [json.loads(line)["id"] for line in run("-w", filled, "log", "--json", choice).lines]
+
+    first, *others = waiting("--review")
+    assert run("-w", filled, "correct", first, "refund").code == 0
+    assert waiting("--review") == others
+    assert first in waiting("--no-review")
+
+
 def test_csv_goes_to_a_file_and_parses_back(run: Run, filled: Path, tmp_path: Path) -> None:
     target = tmp_path / "export.csv"
     target.write_text("older content that is much longer than nothing\n" * 500)

@@ -13,9 +13,10 @@ from mailroom.errors import StoreError
 from mailroom.records import REVIEW_REASONS, Aside, Email, Prediction, ReviewReason
 from mailroom.store.database import Database, open_database
 from mailroom.store.email_reader import EmailReader
+from mailroom.store.feedback import FeedbackLog
 from mailroom.store.log_query import LogFilter
 from mailroom.store.prediction_log import KnownEmail, LogEntry, PredictionLog, distinct_id
-from tests.store.conftest import LABELS, NOON, TAXONOMY, make_entry
+from tests.store.conftest import LABELS, NOON, TAXONOMY, make_entry, make_word
 
 
 def replace_prediction(entry: LogEntry, **changes: Any) -> LogEntry:
@@ -203,6 +204,21 @@ def test_filters(history: PredictionLog, wanted: LogFilter, numbers: list[int]) 
     found = [int(logged.origin.split(":")[1]) for logged in history.query(wanted)]
     assert found == numbers
     assert history.count(wanted) == len(numbers)
+
+
+def test_what_waits_is_marked_unjudged_and_the_newest_on_its_email(
+    database: Database, log: PredictionLog
+) -> None:
+    marked, certain, judged, superseded = (make_entry(number, needs_review=number != 1) for number in range(4))
+    certain_now = make_entry(3, margin=0.9)
+    marked_anew = make_entry(1, margin=0.1, needs_review=True)
+    log.append([marked, certain, judged, superseded])
+    log.append([certain_now, marked_anew])
+    FeedbackLog(database).append([make_word(judged.email.id)])
+    waiting = [marked_anew.prediction.id, marked.prediction.id]
+    assert [row.prediction.id for row in log.query(LogFilter(waiting=True))] == waiting
+    assert log.count(LogFilter(waiting=False)) == 4
+    assert log.count(LogFilter(review=True)) == 4
 
 
 def test_times_of_other_zones_are_the_same_moment(log: PredictionLog) -> None:

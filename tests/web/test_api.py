@@ -186,6 +186,19 @@ def test_predictions_are_filtered_and_a_group_stands_for_all_below_it(client: Te
     assert len(listed(until="2999-01-01T00:00:00")) == 2
 
 
+def test_what_somebody_judged_waits_for_nobody(client: TestClient) -> None:
+    answers = [send(client, number, "Gibberish") for number in range(2)]
+    assert all(answer["needs_review"] for answer in answers)
+    client.post("/v1/feedback", json={"prediction_id": answers[0]["id"], "label": "late"})
+
+    def listed(review: bool) -> list[str]:
+        found = client.get("/v1/predictions", params={"review": review}).json()["predictions"]
+        return [row["id"] for row in found]
+
+    assert listed(True) == [answers[1]["id"]]
+    assert listed(False) == [answers[0]["id"]]
+
+
 @pytest.mark.parametrize(
     ("params", "status"),
     [
