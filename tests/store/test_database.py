@@ -137,7 +137,9 @@ def test_filters_use_their_index(path: Path, filters: LogFilter, index: str) -> 
     assert index in " ".join(str(row) for row in plan)
 
 
-@pytest.mark.parametrize("filters", [LogFilter(), LogFilter(review=True), LogFilter(waiting=True), LogFilter(margin_below=0.5)])
+@pytest.mark.parametrize(
+    "filters", [LogFilter(), LogFilter(review=True), LogFilter(waiting=True), LogFilter(margin_below=0.5)]
+)
 def test_listing_starts_at_once_because_nothing_is_sorted(path: Path, filters: LogFilter) -> None:
     with open_database(sqlite_url(path)) as database, database.read() as connection:
         compiled = select_statement(filters).compile(connection)
@@ -154,7 +156,9 @@ def test_tables_and_statements_are_ones_that_postgresql_understands() -> None:
     tables = " ".join(str(CreateTable(table).compile(dialect=dialect)) for table in metadata.sorted_tables)
     assert "BIGSERIAL" in tables
     assert "BLOB" not in tables
-    everything = LogFilter(("label",), NOON, NOON, True, 0.5, 0.1, "model", "email", "subject", limit=3, waiting=True)
+    everything = LogFilter(
+        ("label",), NOON, NOON, True, 0.5, 0.1, "model", "email", "subject", limit=3, waiting=True
+    )
     for statement in (select_statement(everything), count_statement(everything)):
         assert "ILIKE" in str(statement.compile(dialect=dialect))
 

@@ -209,7 +209,9 @@ def test_filters(history: PredictionLog, wanted: LogFilter, numbers: list[int]) 
 def test_what_waits_is_marked_unjudged_and_the_newest_on_its_email(
     database: Database, log: PredictionLog
 ) -> None:
-    marked, certain, judged, superseded = (make_entry(number, needs_review=number != 1) for number in range(4))
+    marked, certain, judged, superseded = (
+        make_entry(number, needs_review=number != 1) for number in range(4)
+    )
     certain_now = make_entry(3, margin=0.9)
     marked_anew = make_entry(1, margin=0.1, needs_review=True)
     log.append([marked, certain, judged, superseded])
