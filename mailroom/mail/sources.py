@@ -61,6 +61,19 @@ def iter_messages(path: Path | Literal["-"], limits: MailSettings) -> Iterator[M
         raise MailParseError(f"{path}: cannot be read: {exc.strerror}") from exc
 
 
+def given_message(data: bytes, origin: str) -> Message:
+    """The message that somebody handed over as one, held to the same first look as a file.
+
+    Raises MailParseError where it is empty, or recognised as something else than mail.
+    """
+    found = recognise(data[:HEAD_BYTES])
+    if found.problem:
+        raise MailParseError(found.problem)
+    if found.format == "empty":
+        raise MailParseError("expected a message, got an empty one")
+    return Message(origin, "rfc822", data.removeprefix(_UTF8_BOM), len(data), cut=False)
+
+
 def source_size_bytes(path: Path | Literal["-"]) -> int | None:
     """Bytes that `iter_messages` will consume, for a progress bar; None where nobody can know."""
     if path == "-":

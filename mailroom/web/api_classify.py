@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from mailroom.errors import BusyError, DeadlineError
-from mailroom.mail.sources import Message
+from mailroom.mail.sources import Message, given_message
 from mailroom.web import bodies
 from mailroom.web.auth import Caller
 from mailroom.web.batch import BatchResponse
@@ -39,7 +39,8 @@ def routes(site: Site) -> APIRouter:
         "/classify",
         summary="Put one label on one email",
         description="Answered once it is durable. The same email again has the same answer (`known`). An "
-        "email is known by its id: `id`, the Message-ID, else a hash of what was sent.",
+        "email is known by its id: `id`, the Message-ID, else a hash of what was sent. What begins as "
+        "something else than mail does (an image, an archive, binary data) is refused with 422.",
         response_model=bodies.AnswerOut,
         responses=bodies.problems(408, 413, 415, 422, 429, 503),
         openapi_extra={"requestBody": {"required": True, "content": _MESSAGE_CONTENT}},
@@ -92,9 +93,7 @@ class _Turnstile:
 def _message(content_type: str, data: bytes, caller: Caller, place: str = "") -> Message:
     origin = f"api:{caller.name}{place}"
     if content_type == bodies.MESSAGE:
-        if not data.strip():
-            raise Problem(422, "expected a message, got an empty body")
-        return Message(origin, "rfc822", data, len(data), cut=False)
+        return given_message(data, origin)
     if content_type != bodies.JSON:
         raise Problem(415, f"expected {bodies.JSON} or {bodies.MESSAGE}, got {content_type[:100]!r}")
     email = bodies.parse(bodies.EmailIn, data)

@@ -9,7 +9,7 @@ import pytest
 
 from mailroom.config import MailSettings
 from mailroom.errors import MailParseError
-from mailroom.mail.sources import Message, iter_messages, source_size_bytes
+from mailroom.mail.sources import Message, given_message, iter_messages, source_size_bytes
 
 MESSAGE = b"From: a@example.com\nSubject: one\n\nbody of one\n"
 SEPARATOR = b"From a@example.com Mon Jan  1 10:00:00 2024\n"
@@ -146,6 +146,19 @@ def test_wrong_file_is_named(tmp_path: Path, head: bytes, name: str) -> None:
     wrong, right = read_all(tmp_path)
     assert name in str(wrong.error)
     assert right.error is None
+
+
+def test_a_message_that_was_handed_over_is_held_to_what_a_file_is(tmp_path: Path) -> None:
+    for number, data in enumerate((b"PK\x03\x04 and more", bytes(range(256)) * 4)):
+        path = write(tmp_path, f"{number}.eml", data)
+        with pytest.raises(MailParseError) as of_file:
+            read_all(path)
+        with pytest.raises(MailParseError) as of_bytes:
+            given_message(data, "api")
+        assert str(of_file.value) == f"{path}: {of_bytes.value}"
+    with pytest.raises(MailParseError, match="expected a message, got an empty one"):
+        given_message(b" \r\n", "api")
+    assert given_message(b"\xef\xbb\xbfSubject: x\n\nhi", "api").data == b"Subject: x\n\nhi"
 
 
 def test_pretty_printed_json_is_named_once(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ MAIL = (
 )
 JSON = {"Content-Type": "application/json"}
 LINES = {"Content-Type": "application/x-ndjson"}
+MESSAGE = {"Content-Type": "message/rfc822"}
 
 
 def problem(answer: Any, status: int, kind: str) -> dict[str, Any]:
@@ -39,9 +40,17 @@ def test_an_email_as_json_is_answered_and_in_the_log(client: TestClient, service
 
 
 def test_a_raw_message_is_read_as_mail(client: TestClient) -> None:
-    answer = client.post("/v1/classify", content=MAIL, headers={"Content-Type": "message/rfc822"}).json()
+    answer = client.post("/v1/classify", content=MAIL, headers=MESSAGE).json()
     assert answer["email_id"] == "raw@example.org"
     assert answer["label"] == "lost"
+
+
+def test_what_is_no_mail_is_refused_in_the_words_of_the_command_line(
+    client: TestClient, service: Service
+) -> None:
+    refused = client.post("/v1/classify", content=b"%PDF-1.7 and so on", headers=MESSAGE)
+    assert refused.json()["detail"] == "expected mail, got a PDF document; give the message it came with"
+    assert service.workspace.log.count() == 0
 
 
 def test_the_same_email_has_the_same_answer_whatever_the_order_of_its_keys(client: TestClient) -> None:
@@ -67,7 +76,9 @@ def test_the_same_email_has_the_same_answer_whatever_the_order_of_its_keys(clien
         (b'{"a":' * 5000, JSON, 413, "too-large"),
         (b'{"subject": "' + b"a" * 5000 + b'"}', JSON, 413, "too-large"),
         (b"hello", {"Content-Type": "text/plain"}, 415, "unsupported-media-type"),
-        (b"  ", {"Content-Type": "message/rfc822"}, 422, "invalid"),
+        (b"  ", MESSAGE, 422, "unreadable-mail"),
+        (b"\x89PNG\r\n\x1a\n" + b"aaaa", MESSAGE, 422, "unreadable-mail"),
+        (bytes(range(256)) * 4, MESSAGE, 422, "unreadable-mail"),
     ],
 )
 def test_a_body_that_cannot_be_used_is_a_problem_that_does_not_repeat_it(
