@@ -64,9 +64,12 @@ class ParityReport:
     passed: bool
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as JSON-ready values, keyed by field name, with the limits it was held to."""
+        """The report as JSON-ready values, keyed by field name, with the limits it was held to.
+
+        Those are the limits of this verdict: `min_top1_agreement` allows for how few the texts are.
+        """
         limits = {
-            "min_top1_agreement": MIN_TOP1_AGREEMENT,
+            "min_top1_agreement": round(_least_agreement(self.texts), 6),
             "max_relative_difference": MAX_RELATIVE_DIFFERENCE,
         }
         return dataclasses.asdict(self) | limits
@@ -87,7 +90,7 @@ def compare_scores(reference: Scores, candidate: Scores) -> ParityReport:
     # With a single label there is no spread, and no decision that int8 could change.
     relative = mean / spread if spread > 0 else 0.0
     disagreements = texts - round(agreement * texts)
-    passed = disagreements <= _allowed_disagreements(texts) and relative <= MAX_RELATIVE_DIFFERENCE
+    passed = disagreements <= _most_disagreements(texts) and relative <= MAX_RELATIVE_DIFFERENCE
     return ParityReport(
         texts=texts,
         labels=labels,
@@ -99,9 +102,13 @@ def compare_scores(reference: Scores, candidate: Scores) -> ParityReport:
     )
 
 
-def _allowed_disagreements(texts: int) -> float:
+def _most_disagreements(texts: int) -> int:
     rate = 1 - MIN_TOP1_AGREEMENT
-    return texts * rate + _ONE_SIDED_95 * math.sqrt(texts * rate * (1 - rate))
+    return math.floor(texts * rate + _ONE_SIDED_95 * math.sqrt(texts * rate * (1 - rate)))
+
+
+def _least_agreement(texts: int) -> float:
+    return 1 - _most_disagreements(texts) / texts if texts else MIN_TOP1_AGREEMENT
 
 
 def parity(fp32: BiEncoder, int8: BiEncoder, labels: Sequence[str], texts: Sequence[str]) -> ParityReport:

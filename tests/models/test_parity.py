@@ -27,7 +27,27 @@ def test_equal_scores_pass() -> None:
     assert report.passed
     assert report.top1_agreement == 1.0
     assert report.max_difference == 0.0
-    assert report.to_dict()["min_top1_agreement"] == MIN_TOP1_AGREEMENT
+
+
+@pytest.mark.parametrize("texts", [1, 7, 33, 200, 2_000])
+def test_the_limit_that_a_verdict_tells_is_the_one_it_was_held_to(texts: int) -> None:
+    verdicts = set()
+    for changed in range(0, texts + 1, max(1, texts // 200)):
+        close = scores(texts)
+        close[:, :2] = (5.0, 4.999)
+        other = close.copy()
+        other[:changed, 1] = 5.001
+        report = compare_scores(close, other)
+        verdicts.add(report.passed)
+        assert report.passed == (report.top1_agreement >= report.to_dict()["min_top1_agreement"])
+    assert verdicts == {True, False}
+
+
+def test_few_texts_are_allowed_more_disagreement_than_many() -> None:
+    limits = [compare_scores(scores(texts), scores(texts)).to_dict() for texts in (20, 200, 20_000)]
+    few, some, many = (limit["min_top1_agreement"] for limit in limits)
+    assert few < some < many < MIN_TOP1_AGREEMENT
+    assert many == pytest.approx(MIN_TOP1_AGREEMENT, abs=0.004)
 
 
 def test_other_winners_fail() -> None:
