@@ -16,6 +16,8 @@ FeedbackSource = Literal["review", "audit", "import", "move"]
 ReviewReason = Literal["low_probability", "small_margin", "out_of_taxonomy"]
 REVIEW_REASONS: tuple[ReviewReason, ...] = ("low_probability", "small_margin", "out_of_taxonomy")
 Grade = Literal["silver", "gold"]
+# What stands in place of a label where a person says that none of the taxonomy's fits; never the id of one.
+OUTSIDE = "(outside)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +124,9 @@ class Prediction:
 class Feedback:
     """A person's word on one email. History only grows: a later word supersedes, nothing is overwritten.
 
-    `wrong_label` is what the model had answered where that was not `label`, else None; `prediction_id` is
-    None where no prediction was judged (imported history). `audit` marks emails that were drawn at random:
-    they alone may be used to estimate precision.
+    `label` is `OUTSIDE` where none of the taxonomy's fits. `wrong_label` is what the model had answered where
+    that was not `label`, else None; `prediction_id` is None where no prediction was judged (imported
+    history). `audit` marks emails that were drawn at random: they alone may be used to estimate precision.
     """
 
     id: str
@@ -135,6 +137,11 @@ class Feedback:
     reviewer: str
     source: FeedbackSource
     created_at: datetime
+
+    @property
+    def is_outside(self) -> bool:
+        """Whether the person says that no label fits."""
+        return self.label == OUTSIDE
 
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON-ready values, keyed by field name; times in ISO 8601 UTC."""

@@ -122,6 +122,7 @@ def test_non_latin_names_get_ids(tmp_path: Path) -> None:
         ("labels: text", "FILE:1: expected a list of labels"),
         ("label:\n  - a\n", "unknown key 'label' in a top level; did you mean 'labels'?"),
         (b"- caf\xe9\n", "FILE:1: expected UTF-8, got the byte 0xe9"),
+        ("- a\n- id: (outside)\n  name: b\n", "FILE:2: id '(outside)' stands for mail that no label fits"),
         ("- a\n- b\n- a\n", "FILE:3: id 'a' is already taken (line 1)"),
         ("- name: a\n  overlap: [b]\n", "FILE:2: unknown key 'overlap' in a label; did you mean 'overlaps'?"),
         ("- name: a\n  overlaps: [refnud]\n- refund", "did you mean 'refund'?"),

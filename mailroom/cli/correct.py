@@ -17,43 +17,57 @@ Reviewer = Annotated[str | None, typer.Option(metavar="NAME", help="Whose word i
 def correct(
     context: typer.Context,
     what: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
-            metavar="[PREDICTION] LABEL",
+            metavar="[PREDICTION] [LABEL]",
             help="A prediction's id or its last 8 digits, then the right label: id, name or path.",
         ),
-    ],
+    ] = None,
     email: Annotated[
         str | None, typer.Option("--email", metavar="ID", help="The email, in place of a prediction.")
     ] = None,
+    outside: Annotated[
+        bool, typer.Option("--outside", help="No label of the taxonomy fits; in place of LABEL.")
+    ] = False,
     reviewer: Reviewer = None,
     as_json: AsJson = False,
 ) -> None:
     """Say which label an email should have had, or confirm the one that it got.
 
     A label that equals the answer confirms it, which teaches as well. Nothing is overwritten: a later word
-    supersedes an earlier one. `mailroom log --ids` shows what to name.
+    supersedes an earlier one. `mailroom log --ids` shows what to name. Nothing is learned from an email that
+    is said to be --outside; when the taxonomy has a label for it, say so.
 
     Example:  mailroom correct 4f2a91c0 "Billing > Refund"
     """
+    from mailroom.taxonomy import NO_LABEL
     from mailroom.workspace.corrections import Corrections
     from mailroom.workspace.user import current_user
 
-    wanted = 1 if email is not None else 2
-    if len(what) != wanted:
-        expected = "LABEL alone beside --email" if email is not None else "PREDICTION and LABEL"
-        raise typer.BadParameter(f"expected {expected}, got {' '.join(map(repr, what))}")
+    given = _given(what or [], email is None, outside)
     settings: Context = context.obj
     with settings.open_workspace() as workspace:
         corrections = Corrections(workspace)
-        label = corrections.label(what[-1])
+        label = NO_LABEL if outside else corrections.label(given[-1])
         if email is not None:
             prediction = corrections.newest_prediction(email)
         else:
-            prediction = corrections.prediction(what[0])
+            prediction = corrections.prediction(given[0])
             email = prediction.email_id
         done = corrections.record(email, prediction, label, reviewer or current_user())
         typer.echo(to_json_line(done.to_dict()) if as_json else visible(sentence(done, workspace.taxonomy)))
+
+
+def _given(what: list[str], names_prediction: bool, outside: bool) -> list[str]:
+    """The arguments, which must be PREDICTION unless an email is named, and LABEL unless none fits."""
+    expected = [*(["PREDICTION"] if names_prediction else []), *([] if outside else ["LABEL"])]
+    if len(what) != len(expected):
+        given = " and ".join(["--email"] * (not names_prediction) + ["--outside"] * outside)
+        wanted = (
+            " and ".join(expected) + f" alone beside {given}" * bool(given) if expected else "no argument"
+        )
+        raise typer.BadParameter(f"expected {wanted}, got {' '.join(map(repr, what)) or 'nothing'}")
+    return what
 
 
 def sentence(done: "Correction", taxonomy: "Taxonomy") -> str:

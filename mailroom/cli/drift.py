@@ -109,7 +109,9 @@ def _print(run: "DriftRun") -> None:
         span = f"{sample.span.since:%Y-%m-%d %H:%M} to {sample.span.until:%Y-%m-%d %H:%M}"
         read = len(sample.window.labels)
         of = f" of {sample.logged:,}" if sample.logged > read else ""
-        console.print(f"{name:9}  {span}  {read:,}{of} emails, {sample.window.audited[1]:,} audited")
+        outside = f" ({sample.audits_outside:,} fit no label)" if sample.audits_outside else ""
+        audited = f"{sample.window.audited[1]:,} audited{outside}"
+        console.print(f"{name:9}  {span}  {read:,}{of} emails, {audited}")
     level = run.drift.level
     console.print(f"[{STYLES[level]}]{level}[/]")
     console.print(_findings_table(run.drift))

@@ -7,6 +7,7 @@ import typer
 
 from mailroom.cli.context import AsJson, Context, to_json_line
 from mailroom.cli.tables import printable
+from mailroom.records import OUTSIDE
 
 if TYPE_CHECKING:
     from mailroom.records import Prediction
@@ -67,7 +68,9 @@ def _story(trace: "Trace", taxonomy: "Taxonomy") -> list[str]:
     lines = [
         f"{moment:%Y-%m-%d %H:%M}  {text}" for moment, text in sorted(events, key=lambda event: event[0])
     ]
-    if not trace.uses[truth.id]:
+    if truth.is_outside:
+        lines.append(f"{'':16}  nothing is learned from an email that no label fits")
+    elif not trace.uses[truth.id]:
         lines.append(f"{'':16}  no cycle has learned from it yet; `mailroom learn` runs one")
     if trace.today is not None:
         answer = _answer(trace.today, truth.label, taxonomy)
@@ -83,6 +86,8 @@ def _answer(prediction: "Prediction", truth: str, taxonomy: "Taxonomy") -> str:
     label = label_path(prediction.label, taxonomy)
     if prediction.label == truth:
         return f"{label} ({prediction.probability:.0%}): right"
+    if truth == OUTSIDE:
+        return f"{label} ({prediction.probability:.0%}): wrong, no label fits"
     labels = [candidate.label for candidate in prediction.candidates]
     place = (
         f"the right label came {_ordinal(labels.index(truth) + 1)}"

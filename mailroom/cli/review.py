@@ -33,8 +33,9 @@ def review(
     """Judge emails one by one: those that the model is unsure of, and some drawn at random.
 
     Every email shows its five likeliest labels; one key chooses. What you say is written when you judge the
-    next email, so u takes the last one back. Several people may review at once. Only the emails drawn at
-    random are used to estimate how right the model is; their share is `review.audit_share`.
+    next email, so u takes the last one back. With n you say that no label fits: nothing is learned from the
+    email, and it is counted as mail from outside the taxonomy. Several people may review at once. Only the
+    emails drawn at random are used to estimate how right the model is; their share is `review.audit_share`.
 
     With --json the queue is listed for programs, and left as it is; answers come back by `feedback import`.
 
@@ -91,6 +92,8 @@ def _say_what_was_done(session: "ReviewSession") -> None:
     tally = session.tally
     emails = "1 email" if tally.answered == 1 else f"{tally.answered:,} emails"
     parts = [f"{emails} judged: {tally.confirmed:,} confirmed, {tally.corrected:,} corrected"]
+    if tally.outside:
+        parts.append(f"{tally.outside:,} that no label fits")
     if tally.skipped:
         parts.append(f"{tally.skipped:,} skipped")
     if session.current is None and not tally.answered and not tally.skipped:

@@ -16,7 +16,7 @@ FOUND = 9
 _FRAME_LINES = 9 + CHOICES
 _FEWEST_TEXT_LINES = 5
 _WIDEST = 110
-_KEYS = "Enter the first   1-5 choose   / other label   s skip   u back   m more   q quit"
+_KEYS = "Enter first  1-5 choose  / other  n none fits  s skip  u back  m more  q quit"
 
 
 class ReviewScreen:
@@ -55,6 +55,8 @@ class ReviewScreen:
             found = self._search()
             if found is not None:
                 self._answer(found)
+        elif key in ("n", "N"):
+            self._answer_none()
         elif key in ("s", "S"):
             self._shows_all = False
             self._session.skip()
@@ -68,6 +70,11 @@ class ReviewScreen:
     def _answer(self, label: "Label") -> None:
         self._shows_all = False
         self._session.answer(label)
+
+    def _answer_none(self) -> None:
+        from mailroom.taxonomy import NO_LABEL
+
+        self._answer(NO_LABEL)
 
     def _choices(self, item: "ReviewItem") -> list["Label"]:
         """The likeliest labels that may be given today: a logged candidate may be retired."""
@@ -154,7 +161,7 @@ def why_asked(item: "ReviewItem") -> str:
     if item.kind == "audit":
         return "drawn at random, to see how right the model is"
     if "out_of_taxonomy" in item.prediction.review_reasons:
-        return "perhaps none of the labels fits: farther from all of them than known mail (s skips)"
+        return "perhaps none of the labels fits: farther from all of them than known mail (n says so)"
     lead = f"the first leads by {item.prediction.margin:.2f}"
     if not item.prediction.needs_review:
         return f"no marked email is left; of the others a close call: {lead}"

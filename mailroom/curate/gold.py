@@ -14,7 +14,9 @@ from mailroom.curate.split import Arrival, Part, SplitShares, split
 from mailroom.records import Candidate, Example, Feedback
 from mailroom.taxonomy import Taxonomy
 
-Reason = Literal["retired label", "reviewers disagree", "same text, other label", "two parts"]
+Reason = Literal[
+    "no label fits", "retired label", "reviewers disagree", "same text, other label", "two parts"
+]
 
 # Of the mails of one text a label must hold this share to be kept; the others are set aside alone.
 CLEAR_SHARE = 0.75
@@ -87,7 +89,8 @@ def gold_from(
     for place, email in enumerate(emails):
         label = assignable_id(taxonomy, email.words[-1].label)
         if label is None:
-            aside[place] = SetAside(email.email_id, "retired label", (email.words[-1].label,))
+            reason: Reason = "no label fits" if email.words[-1].is_outside else "retired label"
+            aside[place] = SetAside(email.email_id, reason, (email.words[-1].label,))
         elif rivals := _rivals(email.words):
             aside[place] = SetAside(email.email_id, "reviewers disagree", rivals)
         else:

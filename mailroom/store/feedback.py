@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 
 from mailroom.config import StoreSettings
 from mailroom.errors import StoreError
-from mailroom.records import Email, Feedback
+from mailroom.records import OUTSIDE, Email, Feedback
 from mailroom.store.database import Database
 from mailroom.store.email_rows import store_emails
 from mailroom.store.packing import id_digest, storable
@@ -165,7 +165,7 @@ class FeedbackLog:
 
     def count_by_label(self) -> dict[str, int]:
         """How many emails each label holds by the words in force; labels without any are left out."""
-        latest = select_feedback().where(is_latest()).subquery()
+        latest = select_feedback().where(is_latest(), _label.c.name != OUTSIDE).subquery()
         counted = sa.select(latest.c.label, sa.func.count().label("emails")).group_by(latest.c.label)
         with self._database.read() as connection:
             return {row.label: row.emails for row in connection.execute(counted)}

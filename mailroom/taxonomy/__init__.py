@@ -5,9 +5,18 @@ from mailroom.taxonomy.load import format_problem, load_taxonomy
 from mailroom.taxonomy.names import readable_name
 from mailroom.taxonomy.render import render_tree, to_yaml
 from mailroom.taxonomy.search import search
-from mailroom.taxonomy.tree import PATH_SEPARATOR, Label, Problem, Taxonomy, display_name, label_texts
+from mailroom.taxonomy.tree import (
+    NO_LABEL,
+    PATH_SEPARATOR,
+    Label,
+    Problem,
+    Taxonomy,
+    display_name,
+    label_texts,
+)
 
 __all__ = [
+    "NO_LABEL",
     "PATH_SEPARATOR",
     "Label",
     "Problem",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mailroom.errors import TaxonomyError
+from mailroom.records import OUTSIDE
 from mailroom.taxonomy.drafts import Draft, DraftReader, csv_header, read_csv, walk
 from mailroom.taxonomy.nodes import Node, NodeError, parse_json, parse_yaml
 from mailroom.taxonomy.tree import Label, Problem, Taxonomy
@@ -170,6 +171,8 @@ def _check_ids(drafts: list[Draft], problems: _Problems) -> dict[str, Draft]:
     for draft in drafts:
         if len(draft.id) > MAX_ID_CHARS:
             problems.error(draft.line, f"id: expected at most {MAX_ID_CHARS} characters, got {len(draft.id)}")
+        if draft.id == OUTSIDE:
+            problems.error(draft.line, f"id {OUTSIDE!r} stands for mail that no label fits; give it another")
         first = known.setdefault(draft.id, draft)
         # A label without an id has been reported for that.
         if first is not draft and draft.id:

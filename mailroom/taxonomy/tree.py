@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Literal
 
 from mailroom.errors import TaxonomyError
+from mailroom.records import OUTSIDE
 from mailroom.taxonomy.names import clean_text, readable_name
 
 PATH_SEPARATOR = " > "
@@ -35,6 +36,10 @@ class Label:
     assignable: bool = True
     parent: str | None = None
     line: int | None = field(default=None, compare=False)
+
+
+# What people may say in place of a label; no tree holds it.
+NO_LABEL = Label(OUTSIDE, "none of the labels", ("none of the labels",), assignable=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from fastapi import Request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from mailroom.records import ReviewReason
+from mailroom.records import OUTSIDE, ReviewReason
 from mailroom.web.problems import Problem, invalid_body
 
 JSON = "application/json"
@@ -67,7 +67,11 @@ class FeedbackIn(BaseModel):
         json_schema_extra={"oneOf": [{"required": ["prediction_id"]}, {"required": ["email_id"]}]},
     )
 
-    label: str = Field(min_length=1, max_length=1000)
+    label: str = Field(
+        min_length=1,
+        max_length=1000,
+        description=f"The right label: id, name, path or alias; or `{OUTSIDE}` where none of them fits",
+    )
     prediction_id: Annotated[str, Field(max_length=100)] | SkipJsonSchema[None] = None
     email_id: Annotated[str, Field(max_length=1100)] | SkipJsonSchema[None] = None
     source: Literal["review", "move"] = "review"

@@ -8,7 +8,7 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 
 from mailroom.records import FeedbackSource
-from mailroom.taxonomy import Label
+from mailroom.taxonomy import NO_LABEL, Label
 from mailroom.web.problems import Problem
 from mailroom.web.site import Site
 from mailroom.workspace.review import ReviewItem, ReviewQueue
@@ -22,7 +22,7 @@ _REMEMBERED = 50
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """An email that was judged, or skipped where `label` is None."""
+    """An email that was judged, or skipped where `label` is None; `label` may be NO_LABEL's id."""
 
     item: ReviewItem
     label: str | None
@@ -34,13 +34,14 @@ class Taught:
 
     confirmed: int = 0
     corrected: int = 0
+    outside: int = 0
     skipped: int = 0
     confusions: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     @property
     def answered(self) -> int:
         """Emails with a word."""
-        return self.confirmed + self.corrected
+        return self.confirmed + self.corrected + self.outside
 
 
 @dataclass(slots=True)
@@ -90,6 +91,8 @@ class Hands:
             self._site.metrics.feedback.labels(done.state).inc()
             if label.id == item.prediction.label:
                 hand.taught.confirmed += 1
+            elif label is NO_LABEL:
+                hand.taught.outside += 1
             else:
                 hand.taught.corrected += 1
                 hand.taught.confusions[item.prediction.label, label.id] += 1
@@ -158,6 +161,8 @@ def _take_back(taught: Taught, last: Done) -> None:
         taught.skipped -= 1
     elif last.label == last.item.prediction.label:
         taught.confirmed -= 1
+    elif last.label == NO_LABEL.id:
+        taught.outside -= 1
     else:
         taught.corrected -= 1
         taught.confusions[last.item.prediction.label, last.label] -= 1

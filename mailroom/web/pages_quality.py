@@ -107,7 +107,9 @@ def _y(share: float) -> float:
 
 def _pairs(judged: JudgedEmails, taxonomy: Taxonomy) -> list[Pair]:
     counted = Counter(
-        (prediction.label, word.label) for word, prediction in judged.pairs if word.label != prediction.label
+        (prediction.label, word.label)
+        for word, prediction in judged.pairs
+        if word.label != prediction.label and not word.is_outside
     )
     return [
         Pair(

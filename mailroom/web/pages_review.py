@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
 from mailroom.records import Candidate
-from mailroom.taxonomy import PATH_SEPARATOR, Taxonomy, search
+from mailroom.taxonomy import NO_LABEL, PATH_SEPARATOR, Taxonomy, search
 from mailroom.web.auth import Caller
 from mailroom.web.hands import Hands
 from mailroom.web.pages import Pages, read_form
@@ -100,11 +100,13 @@ def _act(pages: Pages, hands: Hands, reviewer: str, form: dict[str, str]) -> str
             hands.skip(reviewer, email_id)
         elif action == "undo":
             hands.undo(reviewer)
+        elif action == "outside":
+            hands.answer(reviewer, email_id, NO_LABEL)
         elif action == "answer":
             label = pages.site.service.live.current.corrections.label(form.get("label", ""))
             hands.answer(reviewer, email_id, label)
         else:
-            raise Problem(422, "expected answer, skip or undo")
+            raise Problem(422, "expected answer, outside, skip or undo")
     except Problem as exc:
         if exc.status != 409:
             raise
@@ -134,5 +136,5 @@ def _above(path: Sequence[str]) -> str:
 
 
 def _name(label_id: str, taxonomy: Taxonomy) -> str:
-    label = taxonomy.get(label_id)
+    label = NO_LABEL if label_id == NO_LABEL.id else taxonomy.get(label_id)
     return label.name if label is not None else label_id

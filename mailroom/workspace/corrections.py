@@ -10,15 +10,15 @@ from typing import Any, Literal
 import uuid_utils
 
 from mailroom.errors import DataError
-from mailroom.records import Feedback, FeedbackSource, Prediction
+from mailroom.records import OUTSIDE, Feedback, FeedbackSource, Prediction
 from mailroom.store.email_reader import EmailReader
 from mailroom.store.label_sets import LabelSets
 from mailroom.store.prediction_reader import ENDING_DIGITS, PredictionReader
 from mailroom.store.review_draws import ReviewDraws
-from mailroom.taxonomy import PATH_SEPARATOR, Label, Taxonomy
+from mailroom.taxonomy import NO_LABEL, PATH_SEPARATOR, Label, Taxonomy
 from mailroom.workspace.workspace import Workspace
 
-State = Literal["corrected", "confirmed", "labelled", "known"]
+State = Literal["corrected", "confirmed", "labelled", "outside", "known"]
 
 _ENDING = re.compile(rf"[0-9a-fA-F]{{{ENDING_DIGITS}}}")
 _CHOICES_SHOWN = 8
@@ -28,7 +28,8 @@ _CHOICES_SHOWN = 8
 class Correction:
     """What became of a word: `known` means that it was in force already, and nothing was written.
 
-    `labelled` is a word on an email without prediction; `before` the word that was in force till now.
+    `labelled` is a word on an email without prediction, `outside` one that no label fits; `before` the word
+    that was in force till now.
     """
 
     feedback: Feedback
@@ -96,8 +97,13 @@ class Corrections:
         before = self._feedback.latest_for(email_id)
         word = make_word(email_id, prediction, label.id, reviewer, source, now or datetime.now(UTC))
         fresh = self._feedback.append([word])
-        state: State = "corrected" if word.wrong_label else "confirmed" if prediction else "labelled"
-        return Correction(word, state if fresh else "known", prediction, before)
+        return Correction(word, _state(word) if fresh else "known", prediction, before)
+
+
+def _state(word: Feedback) -> State:
+    if word.is_outside:
+        return "outside"
+    return "corrected" if word.wrong_label else "confirmed" if word.prediction_id else "labelled"
 
 
 def make_word(
@@ -122,7 +128,9 @@ def make_word(
 
 
 def given_label(text: str, taxonomy: Taxonomy, ever_known: Collection[str]) -> Label:
-    """The assignable label that a text names; DataError where it is unknown, retired, or a group."""
+    """The assignable label that a text names, or NO_LABEL; DataError for an unknown, retired or group one."""
+    if text == OUTSIDE:
+        return NO_LABEL
     found = taxonomy.resolve(text)
     if found is not None and found.assignable:
         return found
@@ -142,5 +150,5 @@ def given_label(text: str, taxonomy: Taxonomy, ever_known: Collection[str]) -> L
 
 def label_path(label_id: str, taxonomy: Taxonomy) -> str:
     """A label's place in the tree for people; the id alone where the tree has it no more."""
-    label = taxonomy.get(label_id)
+    label = NO_LABEL if label_id == OUTSIDE else taxonomy.get(label_id)
     return PATH_SEPARATOR.join(label.path) if label else label_id

@@ -10,6 +10,7 @@ import numpy as np
 from mailroom.classify.marks import foreignness
 from mailroom.errors import ConfigError, DataError
 from mailroom.evaluate.drift import Drift, Window, measure_drift
+from mailroom.records import Feedback
 from mailroom.store.feedback import FeedbackFilter, FeedbackLog
 from mailroom.store.log_query import LogFilter
 from mailroom.workspace.workspace import Workspace
@@ -51,13 +52,17 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A window as it was read, out of `logged` predictions, and what they came from."""
+    """A window as it was read, out of `logged` predictions, and what they came from.
+
+    Of its audited emails people said of `audits_outside` that no label fits.
+    """
 
     span: Span
     window: Window
     logged: int
     models: tuple[str, ...]
     taxonomies: tuple[str, ...]
+    audits_outside: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """What was read, as JSON-ready values."""
@@ -67,6 +72,7 @@ class Sample:
             "read": len(self.window.labels),
             "embedded": 0 if self.window.vectors is None else len(self.window.vectors),
             "audits": self.window.audited[1],
+            "audits_outside": self.audits_outside,
             "models": list(self.models),
             "taxonomies": list(self.taxonomies),
         }
@@ -163,6 +169,7 @@ def _read(
     every = -(-logged // workspace.settings.drift.max_emails)
     rows = [row.prediction for row in workspace.log.query(_filter(span, every if every > 1 else None))]
     similarities = [[candidate.similarity for candidate in row.candidates] for row in rows]
+    audits = _audits(workspace, span)
     vectors = None
     if encoder is not None:
         vectors = _embed(workspace, encoder, [row.email_id for row in rows], embedded, advance)
@@ -172,10 +179,11 @@ def _read(
         margins=np.array([row.margin for row in rows]),
         foreignness=np.array([foreignness(one) for one in similarities]),
         vectors=vectors,
-        audited=_audited(workspace, span),
+        audited=(sum(word.wrong_label is None for word in audits), len(audits)),
     )
     models, taxonomies = {row.model for row in rows}, {row.taxonomy for row in rows}
-    return Sample(span, window, logged, tuple(sorted(models)), tuple(sorted(taxonomies)))
+    outside = sum(word.is_outside for word in audits)
+    return Sample(span, window, logged, tuple(sorted(models)), tuple(sorted(taxonomies)), outside)
 
 
 def _embed(
@@ -197,9 +205,8 @@ def _embed(
     return np.stack(vectors).astype(np.float32) if vectors else None
 
 
-def _audited(workspace: Workspace, span: Span) -> tuple[int, int]:
-    """Right answers and audits among those said within the span; audits alone were drawn at random."""
+def _audits(workspace: Workspace, span: Span) -> list[Feedback]:
+    """The words of audits that were said within the span; audits alone were drawn at random."""
     wanted = FeedbackFilter(source="audit", since=span.since, until=span.until, latest_only=True)
     words = FeedbackLog(workspace.database, workspace.settings.store).query(wanted)
-    judged = [row.feedback for row in words if row.feedback.prediction_id is not None]
-    return sum(word.wrong_label is None for word in judged), len(judged)
+    return [row.feedback for row in words if row.feedback.prediction_id is not None]

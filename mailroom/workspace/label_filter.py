@@ -3,14 +3,17 @@
 import difflib
 
 from mailroom.errors import DataError
+from mailroom.records import OUTSIDE
 from mailroom.workspace.workspace import Workspace
 
 
 def labels_meant(text: str, workspace: Workspace) -> tuple[str, ...]:
-    """One label by id, name or path; a group stands for all below it; a retired one goes by its id.
+    """One label by id, name or path; a group stands for all below it; a retired one and OUTSIDE go by id.
 
     DataError where nothing of that name is in the taxonomy or in the log.
     """
+    if text == OUTSIDE:
+        return (OUTSIDE,)
     taxonomy = workspace.taxonomy
     found = taxonomy.resolve(text)
     if found is not None:

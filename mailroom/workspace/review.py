@@ -15,7 +15,7 @@ from mailroom.store.email_reader import EmailReader, StoredEmail
 from mailroom.store.feedback import FeedbackFilter
 from mailroom.store.prediction_reader import PredictionReader
 from mailroom.store.review_draws import Draw, ReviewDraws
-from mailroom.taxonomy import Label
+from mailroom.taxonomy import NO_LABEL, Label
 from mailroom.workspace.corrections import Corrections, State
 from mailroom.workspace.workspace import Workspace
 
@@ -122,12 +122,13 @@ class ReviewTally:
 
     confirmed: int = 0
     corrected: int = 0
+    outside: int = 0
     skipped: int = 0
 
     @property
     def answered(self) -> int:
         """Emails with a word."""
-        return self.confirmed + self.corrected
+        return self.confirmed + self.corrected + self.outside
 
 
 class ReviewSession:
@@ -169,12 +170,14 @@ class ReviewSession:
                 tally.skipped += 1
             elif label.id == self._items[place].prediction.label:
                 tally.confirmed += 1
+            elif label is NO_LABEL:
+                tally.outside += 1
             else:
                 tally.corrected += 1
         return tally
 
     def answer(self, label: Label) -> None:
-        """Give the current email a label, which may be the one that it has, and go on."""
+        """Give the current email a label, which may be the one that it has, or NO_LABEL, and go on."""
         self._write()
         self._answers[self._position] = label
         self._unwritten = self._position

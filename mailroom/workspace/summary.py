@@ -34,11 +34,13 @@ class Quality:
     """How often the models were right on emails that a person has spoken on; shares are 0…1.
 
     `of` is `audit` where enough of them were drawn at random: only then the shares are those of all mail.
-    Else it is `review`, and the emails are what people labelled for other reasons.
+    Else it is `review`, and the emails are what people labelled for other reasons. `outside` of the emails
+    fit no label, and whatever was answered there counts as wrong.
     """
 
     of: str
     emails: int
+    outside: int
     top_1: float
     recall_at_5: float
     sibling_confusion_rate: float
@@ -71,6 +73,7 @@ def summarise(workspace: Workspace, now: datetime | None = None) -> dict[str, An
         else {
             "of": quality.of,
             "emails": quality.emails,
+            "outside": quality.outside,
             "top_1": quality.top_1,
             "recall_at_5": quality.recall_at_5,
             "sibling_confusion_rate": quality.sibling_confusion_rate,
@@ -111,6 +114,7 @@ def quality_of(judged: JudgedEmails, taxonomy: Taxonomy) -> Quality | None:
     return Quality(
         of=judged.of,
         emails=count,
+        outside=sum(word.is_outside for word, _ in judged.pairs),
         top_1=sum(word.label == prediction.label for word, prediction in judged.pairs) / count,
         recall_at_5=sum(word.label in _nearest(prediction, 5) for word, prediction in judged.pairs) / count,
         sibling_confusion_rate=sum(

@@ -61,6 +61,17 @@ def test_email_stands_in_for_its_newest_prediction(run: Run, filled: Path) -> No
     assert json.loads(result.out)["prediction_id"] == judged.id
 
 
+def test_mail_that_no_label_fits_is_said_to_be_outside(run: Run, filled: Path) -> None:
+    judged = predictions(filled)[0]
+    first = run("-w", filled, "correct", judged.id, "--outside")
+    assert first.out == f"outside: none of the labels (the answer was {' > '.join(judged.path)})\n"
+    assert run("-w", filled, "correct", "--email", judged.email_id, "--outside").out.startswith("known")
+    [row] = run("-w", filled, "feedback", "list", "--label", "(outside)", "--json").lines
+    assert json.loads(row)["label"] == "(outside)"
+    labelled = run("-w", filled, "correct", judged.id, "refund")
+    assert "supersedes none of the labels, the word of" in labelled.out
+
+
 def test_later_word_says_whom_it_supersedes(run: Run, filled: Path) -> None:
     judged = predictions(filled)[0]
     run("-w", filled, "correct", judged.id, "refund", "--reviewer", "bob")
@@ -102,7 +113,9 @@ def test_retired_label_is_called_so(run: Run, filled: Path) -> None:
         (["refund"], 2, "expected PREDICTION and LABEL"),
         (["a", "b", "refund"], 2, "expected PREDICTION and LABEL"),
         (["--email", "x", "y", "refund"], 2, "expected LABEL alone beside --email"),
-        ([], 2, "Missing argument"),
+        ([], 2, "expected PREDICTION and LABEL, got nothing"),
+        (["a", "refund", "--outside"], 2, "expected PREDICTION alone beside --outside"),
+        (["refund", "--email", "x", "--outside"], 2, "expected no argument, got 'refund'"),
     ],
 )
 def test_what_cannot_be_found_is_named(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import uuid_utils
 
-from mailroom.records import Candidate, Email, Feedback, Prediction
+from mailroom.records import OUTSIDE, Candidate, Email, Feedback, Prediction
 from mailroom.store.feedback import FeedbackLog
 from mailroom.store.prediction_log import LogEntry
 from mailroom.workspace import Workspace
@@ -109,7 +109,7 @@ def test_audits_within_the_window_give_its_accuracy(run: Run, moved: Path) -> No
             Feedback(
                 id=str(uuid_utils.uuid7()),
                 email_id=one.email_id,
-                label=one.label if place % 4 else "late",
+                label=one.label if place % 4 else "late" if place else OUTSIDE,
                 wrong_label=None if place % 4 else one.label,
                 prediction_id=one.id,
                 reviewer="ann",
@@ -120,7 +120,7 @@ def test_audits_within_the_window_give_its_accuracy(run: Run, moved: Path) -> No
         ]
         FeedbackLog(workspace.database).append(words)
     record = json.loads(run("-w", moved, "drift", *DATES, "--json", "--embedded", 0).out)
-    assert record["window"]["audits"] == 20
+    assert (record["window"]["audits"], record["window"]["audits_outside"]) == (20, 1)
     assert record["accuracy"]["value"] == pytest.approx(0.75)
     assert record["reference_accuracy"] is None
 

@@ -373,6 +373,17 @@ def test_list_shows_filters_and_exports(run: Run, imported: Import, workspace: P
     assert [row["subject"] for row in parsed] == ["Case 0", "Case 1", "Case 2"]
 
 
+def test_words_that_no_label_fits_are_taken_and_stand_against_no_later_label(
+    run: Run, imported: Import, workspace: Path
+) -> None:
+    row = {"id": "e", "body": "text", "reviewer": "ann"}
+    assert imported([{**row, "label": "(outside)"}])["labels"] == {"(outside)": 1}
+    table = run("-w", workspace, "feedback", "list").out
+    assert "(outside)" in table
+    report = imported([{**row, "label": "lost", "reviewer": "ben"}])
+    assert (report["added"], report["set_aside"]) == (1, [])
+
+
 def test_exported_words_come_in_again_in_another_workspace(
     run: Run, imported: Import, workspace: Path, tmp_path: Path
 ) -> None:

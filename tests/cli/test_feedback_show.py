@@ -52,6 +52,15 @@ def test_story_names_who_was_wrong_who_learned_and_what_is_true_today(run: Run, 
     assert "wrong" in lines[5]
 
 
+def test_story_of_mail_that_no_label_fits_waits_for_no_cycle(run: Run, filled: Path) -> None:
+    answer = answer_of(filled)
+    run("-w", filled, "correct", answer.id, "--outside", "--reviewer", "ann")
+    told = run("-w", filled, "feedback", "show", answer.id, "--no-check").out
+    assert "wrong, no label fits" in told
+    assert "ann said none of the labels (review, in force)" in told
+    assert "nothing is learned from an email that no label fits" in told
+
+
 def test_record_has_the_same_story(run: Run, filled: Path) -> None:
     answer = answer_of(filled)
     run("-w", filled, "correct", answer.id, answer.label)

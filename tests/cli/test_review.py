@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from mailroom.cli.review_screen import text_lines, why_asked
-from mailroom.records import Feedback
+from mailroom.records import OUTSIDE, Feedback
 from mailroom.store.review_draws import ReviewDraws
+from mailroom.taxonomy import NO_LABEL
 from mailroom.workspace import Workspace
 from mailroom.workspace.review import ReviewQueue, ReviewSession
 from tests.cli.conftest import Run, write_mailbox
@@ -150,6 +151,20 @@ def test_skipped_email_gets_no_word_and_is_not_given_to_the_same_person_at_once(
     assert skipped.email.id not in {item.email.id for item in ReviewQueue(opened).peek(40)}
 
 
+def test_an_email_that_no_label_fits_waits_no_longer_and_may_be_labelled_later(opened: Workspace) -> None:
+    session = ReviewSession(opened, "ann", limit=2)
+    first = session.current
+    assert first is not None
+    session.answer(NO_LABEL)
+    session.answer(opened.taxonomy["refund"])
+    assert (session.tally.outside, session.tally.answered) == (1, 2)
+    session.close()
+    [word] = [word for word in words(opened) if word.email_id == first.email.id]
+    assert (word.label, word.wrong_label, word.is_outside) == (OUTSIDE, first.prediction.label, True)
+    assert first.email.id not in {item.email.id for item in ReviewQueue(opened).peek(40)}
+    assert OUTSIDE not in opened.feedback.count_by_label()
+
+
 def test_emails_not_seen_are_given_back_at_the_end(opened: Workspace) -> None:
     session = ReviewSession(opened, "ann")
     assert ReviewDraws(opened.database).taken_by() == {"ann": 20}
@@ -273,7 +288,7 @@ def terminal(filled: Path) -> Callable[..., Terminal]:
 def test_keys_choose_confirm_search_skip_and_take_back(
     filled: Path, terminal: Callable[..., Terminal]
 ) -> None:
-    screen = terminal("-n", "4")
+    screen = terminal("-n", "5")
     screen.expect("q quit")
     screen.type("\r")
     screen.expect("1 judged, 0 corrected")
@@ -291,18 +306,22 @@ def test_keys_choose_confirm_search_skip_and_take_back(
     screen.type("1")
     screen.expect("2 judged")
     screen.expect("q quit")
+    screen.type("n")
+    screen.expect("3 judged")
+    screen.expect("q quit")
     screen.type("s")
     screen.expect("1 in hand")
     screen.expect("q quit")
     screen.type("x")
     screen.expect("no key of these: x")
     screen.type("q")
-    screen.expect("2 emails judged")
+    screen.expect("3 emails judged")
+    screen.expect("1 that no label fits")
     assert screen.end() == 0
     with Workspace.open(filled, read_only=True) as workspace:
         said = words(workspace)
-        assert len(said) == 2
-        assert (said[0].wrong_label, said[1].label) == (None, "password")
+        assert len(said) == 3
+        assert (said[0].wrong_label, said[1].label, said[2].label) == (None, "password", OUTSIDE)
         assert ReviewDraws(workspace.database).taken_by() == {"ann": 1}  # what was skipped
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from mailroom.curate.gold import Gold, collect_gold
 from mailroom.curate.split import SplitShares
-from mailroom.records import Candidate, Feedback
+from mailroom.records import OUTSIDE, Candidate, Feedback
 from tests.curate.small import Row, letters, tree, word
 
 
@@ -50,6 +50,12 @@ def test_a_label_that_cannot_be_given_is_set_aside(label: str) -> None:
     assert [(item.email_id, item.reason, item.labels) for item in found.set_aside] == [
         ("mail-1", "retired label", (label,))
     ]
+
+
+def test_mail_that_no_label_fits_is_never_gold() -> None:
+    found = gold([row(1, word(OUTSIDE, wrong="track")), row(2, word(OUTSIDE), word("track"))])
+    assert [example.email_id for example in found.train] == ["mail-2"]
+    assert [(item.email_id, item.reason) for item in found.set_aside] == [("mail-1", "no label fits")]
 
 
 def test_a_renamed_label_is_known_by_its_alias() -> None:

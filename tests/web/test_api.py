@@ -271,6 +271,15 @@ def test_feedback_that_cannot_be_used_is_a_problem_and_writes_nothing(
     assert service.workspace.feedback.count() == 0
 
 
+def test_a_program_may_say_that_no_label_fits(client: TestClient) -> None:
+    answer = send(client)
+    word = {"prediction_id": answer["id"], "label": "(outside)"}
+    said = client.post("/v1/feedback", json=word).json()
+    assert (said["label"], said["wrong_label"], said["state"]) == ("(outside)", answer["label"], "outside")
+    quality = client.get("/v1/metrics/summary").json()["quality"]
+    assert (quality["emails"], quality["outside"], quality["top_1"]) == (1, 1, 0)
+
+
 def test_labels_come_with_their_counts(client: TestClient) -> None:
     send(client)
     by_id = {row["id"]: row for row in client.get("/v1/labels").json()["labels"]}
@@ -287,8 +296,13 @@ def test_the_summary_says_how_much_how_fast_and_how_right(client: TestClient) ->
     assert summary["predictions"]["total"] == summary["predictions"]["last_hour"] == 2
     assert summary["feedback"] == {"total": 2, "corrections": 1, "last_24_hours": 2}
     assert summary["quality"] == {
-        "of": "review", "emails": 2, "top_1": 0.5, "recall_at_5": 1.0, "sibling_confusion_rate": 0.5
-    }  # fmt: skip
+        "of": "review",
+        "emails": 2,
+        "outside": 0,
+        "top_1": 0.5,
+        "recall_at_5": 1.0,
+        "sibling_confusion_rate": 0.5,
+    }
     assert set(summary["latency_ms"]["total"]) == {"p50", "p95", "p99"}
 
 

@@ -99,6 +99,26 @@ def test_the_desk_takes_a_confirmation_a_correction_and_a_skip(client: TestClien
     assert re.search(r"skipped</dt><dd>1</dd>", page)
 
 
+def test_mail_that_no_label_fits_leaves_the_desk_and_is_counted(client: TestClient, service: Service) -> None:
+    send(client, 1, "Lost parcel")
+    page = client.get("/review").text
+    [email_id] = re.findall(r'name="email_id" value="([^"]*)"', page)
+    post(client, "/review", csrf_token=csrf(client), email_id=email_id, action="outside")
+    page = client.get("/review").text
+    assert "Nothing waits for you" in page
+    assert re.search(r"no label fits</dt><dd>1</dd>", page)
+    word = service.workspace.feedback.latest_for(email_id)
+    assert word is not None
+    assert word.is_outside
+    assert "none of the labels" in client.get(f"/log/{word.prediction_id}").text
+    assert re.search(r"of them no label fits</dt><dd>1</dd>", client.get("/quality").text)
+    assert 'mailroom_feedback_total{state="outside"} 1.0' in client.get("/metrics").text
+    post(client, "/review", csrf_token=csrf(client), email_id="", action="undo")
+    page = client.get("/review").text
+    assert "You said <strong>none of the labels</strong>" in page
+    assert "no label fits</dt>" not in page
+
+
 def test_what_the_models_did_not_read_stands_dimmed_on_the_desk_and_in_the_story(client: TestClient) -> None:
     text = "qqq zzz\n\n-- \nAnn <b>Lee</b>\nSales"
     raw = f"Message-ID: <a@example.org>\nSubject: xxx\nFrom: ann@example.org\n\n{text}"

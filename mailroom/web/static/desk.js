@@ -1,4 +1,4 @@
-// The review desk by keyboard: 1-5 choose, Enter confirms, / searches the tree, u undoes, s skips.
+// The review desk by keyboard: 1-5 choose, Enter confirms, / searches the tree, n says that none fits, u undoes, s skips.
 "use strict";
 
 const form = () => document.getElementById("answer");
@@ -30,6 +30,8 @@ document.addEventListener("keydown", (event) => {
     search.select();
   } else if (event.key === "u") {
     press("undo");
+  } else if (event.key === "n") {
+    press("outside");
   } else if (event.key === "s") {
     press("skip");
   } else if (/^[1-5]$/.test(event.key)) {
