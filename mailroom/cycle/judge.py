@@ -42,8 +42,10 @@ ENOUGH = 500
 ENOUGH_AUDITS = 100
 # Trained encoders cannot be cross-fitted: from so many validation emails on these choose alone all the same.
 LEAST_TO_CHOOSE = 100
-# What a choice rests on where validation gold is too little for it.
-PRESUMED = "other sets: too little validation"
+# Two stages with a cross-encoder of their own would else be left out: so few must do.
+_LEAST_FOR_TWO_STAGES = 30
+# What a choice rests on where validation gold is too little: that training paid on other sets.
+PRESUMED = "presumed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,7 @@ class Judge:
         validation = self._parts.validation
         cheap = [setup for setup in setups if _is_cheap(setup, self._desk)]
         others = [setup for setup in setups if setup not in cheap]
-        if len(validation) >= (LEAST_TO_CHOOSE if others else ENOUGH) or not cheap:
+        if len(validation) >= _least_to_choose(others) or not cheap:
             answered = {setup.name: self._answering.answers(setup, validation, advance) for setup in setups}
             found = _choice(setups, answered, "validation")
             if cheap and found.setup.name not in {one.name for one in cheap}:
@@ -293,6 +295,14 @@ class Judge:
         if self._late is not None and setup.late_weight:
             answers = [self._late.rerank(answer, counted_by(setup)) for answer in answers]
         return recalibrated(answers, setup.temperature_factor)
+
+
+def _least_to_choose(others: Sequence[Setup]) -> int:
+    """From how many validation emails on these choose alone, with `others` that cannot be cross-fitted."""
+    if not others:
+        return ENOUGH
+    two_stages = any(one.kind == "two_stage" for one in others)
+    return min(LEAST_TO_CHOOSE, _LEAST_FOR_TWO_STAGES) if two_stages else LEAST_TO_CHOOSE
 
 
 def _choice(setups: Sequence[Setup], answered: Mapping[str, Sequence[Answer]], on: str) -> Choice:

@@ -80,6 +80,15 @@ def test_little_validation_leaves_a_trained_encoder_in_place(
     assert choice.fallback is None or choice.fallback.name == "label_vectors"
 
 
+def test_two_stages_are_tried_on_less_validation_than_a_trained_encoder(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Judge, "_cross_fit", lambda *_: [])
+    answering = Scripted({"label_vectors": 8, "pair": 9})
+    assert judge_of(answering, 30).choose([CHEAP, PAIR]).setup.name == "pair"
+    assert judge_of(answering, 29).choose([CHEAP, PAIR]).setup.name == "label_vectors"
+
+
 def test_two_stages_that_lose_to_retrieval_alone_are_not_what_is_promoted() -> None:
     answering = Scripted({"champion": 5, "pair": 8, "pair alone": 9})
     champion = Setup("champion", "/models/v1/bi_encoder", "int8")
