@@ -64,7 +64,8 @@ def choose(
 ) -> list[Pick]:
     """At most `size` emails in the order in which to ask.
 
-    `audits` stand in the order in which chance drew them, and are taken as they come. Of every run of picks
+    `audits` stand in the order in which chance drew them, and are taken as they come, whatever they repeat: a
+    random sample without its copies is none. Of every run of picks
     `audit_share` are audits, so that whoever stops early has kept the share. Of the others, one a group,
     those come first that say most about what is unsure (`coverage`), as long as little is `spoken`; then
     labels take turns, those with the fewest labelled emails first, the smallest margin first within a label.
