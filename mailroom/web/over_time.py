@@ -1,4 +1,4 @@
-"""Judged answers and the log → weeks, and where they stand in a plot: has quality moved, and when?"""
+"""Judged answers and the log → weeks, and where they stand in the span: has quality moved, and when?"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,15 +12,13 @@ from mailroom.workspace.workspace import Workspace
 
 _MOST, _FEWEST = 12, 4
 _WEEK = timedelta(days=7)
-# The plot's inside, in its own units; y grows downward.
-LEFT, TOP, WIDTH, HEIGHT = 42.0, 22.0, 640.0, 180.0
 
 
 @dataclass(frozen=True, slots=True)
 class Week:
     """The answers of seven days; `top_1` is None where nobody judged one of them.
 
-    x, y, low_y and high_y place it in the plot.
+    `place` is where its middle stands in the whole span, 0…1.
     """
 
     since: datetime
@@ -28,27 +26,23 @@ class Week:
     for_review: int
     judged: int
     top_1: Interval | None
-    x: float
-    y: float
-    low_y: float
-    high_y: float
+    place: float
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A promotion and its place in the plot."""
+    """A promotion and its place in the whole span, 0…1."""
 
     promotion: Promotion
-    x: float
+    place: float
 
 
 @dataclass(frozen=True, slots=True)
 class OverTime:
-    """The last weeks, the oldest first, and the model changes amid them; `line` joins the judged weeks."""
+    """The last weeks, the oldest first, and the model changes amid them."""
 
     weeks: tuple[Week, ...]
     changes: tuple[Change, ...]
-    line: str
 
 
 def over_time(workspace: Workspace, judged: JudgedEmails, now: datetime | None = None) -> OverTime:
@@ -60,12 +54,11 @@ def over_time(workspace: Workspace, judged: JudgedEmails, now: datetime | None =
         _week(workspace, judged, begin + number * _WEEK, (number + 0.5) / count) for number in range(count)
     )
     changes = tuple(
-        Change(promotion, LEFT + (promotion.promoted_at - begin) / (end - begin) * WIDTH)
+        Change(promotion, (promotion.promoted_at - begin) / (end - begin))
         for promotion in workspace.promotions.history()
         if begin <= promotion.promoted_at
     )
-    line = " ".join(f"{week.x:.1f},{week.y:.1f}" for week in shown if week.top_1 is not None)
-    return OverTime(shown, changes, line)
+    return OverTime(shown, changes)
 
 
 def _weeks_since(workspace: Workspace, end: datetime) -> int:
@@ -90,12 +83,5 @@ def _week(workspace: Workspace, judged: JudgedEmails, since: datetime, place: fl
         for_review=workspace.log.count(LogFilter(since=since, until=until, review=True)),
         judged=len(correct),
         top_1=top_1,
-        x=LEFT + place * WIDTH,
-        y=_y(top_1.value if top_1 else 0.0),
-        low_y=_y(top_1.low if top_1 else 0.0),
-        high_y=_y(top_1.high if top_1 else 0.0),
+        place=place,
     )
-
-
-def _y(share: float) -> float:
-    return TOP + (1 - share) * HEIGHT

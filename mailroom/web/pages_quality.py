@@ -14,7 +14,6 @@ from starlette.responses import Response
 from mailroom.evaluate.calibration import ReliabilityBin, coverage_at_precision, reliability_bins
 from mailroom.evaluate.intervals import wilson
 from mailroom.taxonomy import Taxonomy
-from mailroom.web import over_time as over
 from mailroom.web.auth import Caller
 from mailroom.web.over_time import over_time
 from mailroom.web.pages import Pages
@@ -81,7 +80,6 @@ def routes(pages: Pages) -> APIRouter:
             pairs=_pairs(judged, workspace.taxonomy),
             plot=(_LEFT, _TOP, _SIZE),
             time=over_time(workspace, judged) if part == "quality.html" else None,
-            time_plot=(over.LEFT, over.TOP, over.WIDTH, over.HEIGHT),
         )
 
     return router

@@ -1,6 +1,7 @@
 """A day at the desk in a real browser: by keyboard, without an error, without another host."""
 
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from mailroom.models.registry import list_versions
 from mailroom.workspace.service import Service
 from tests.web.browsing import address, fill, needs_chromium, page, said
 from tests.web.conftest import Tokens
+from tests.web.test_insight_pages import log_at
 
 __all__ = ["address", "page", "said"]
 pytestmark = needs_chromium
@@ -84,6 +86,28 @@ def test_no_page_is_wider_than_the_screen(page: Any, said: list[str], service: S
         assert page.evaluate(
             "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
         ), path
+    assert said == []
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_quality_over_time_fits_the_screen_and_its_dates_stand_apart(
+    page: Any, said: list[str], service: Service, width: int
+) -> None:
+    for days in range(80, 0, -3):
+        log_at(service, days, "Lost parcel", "lost" if days % 4 else "late")
+    page.set_viewport_size({"width": width, "height": 800})
+    page.goto("/quality")
+    [plot] = [plot for plot in page.locator("svg.time").all() if plot.is_visible()]
+    box = plot.bounding_box()
+    assert box is not None
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= width
+    texts = [text.bounding_box() for text in plot.locator("text[text-anchor=middle]").all()]
+    ends = [(text["x"], text["x"] + text["width"]) for text in texts if text is not None]
+    assert len(ends) > 3
+    assert all(left[1] < right[0] for left, right in pairwise(ends))
+    assert box["x"] <= ends[0][0]
+    assert ends[-1][1] <= box["x"] + box["width"]
     assert said == []
 
 

@@ -149,7 +149,7 @@ def test_weeks_hold_their_own_answers_and_the_changes_of_model(service: Service)
         LogFilter(review=True, since=datetime.now(UTC) - 7 * DAY)
     )
     assert len(found.changes) == 1
-    assert found.weeks[0].x < found.weeks[3].x < found.changes[0].x
+    assert 0 < found.weeks[0].place < found.weeks[3].place < found.changes[0].place < 1
 
 
 def test_two_versions_are_compared_and_one_is_told_from_itself(client: TestClient, root: Path) -> None:
