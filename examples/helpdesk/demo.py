@@ -2,7 +2,7 @@
 
     make demo            or            python examples/helpdesk/demo.py [FOLDER]
 
-Every step is a `mailroom` command, printed before it runs. A second run finds its workspace again.
+Every step is a `mailroom` command, printed before it runs. A second run finds its workspace again, and says so.
 """
 
 import json
@@ -22,6 +22,8 @@ Record = dict[str, Any]
 # What fits on a screen beside the summary.
 EMAILS_SHOWN, REVIEWS_SHOWN, CHANGES_SHOWN = 14, 5, 5
 BAR_CELLS = 24
+# What `mailroom learn` ends with where it learned something that is no better than what answers.
+REFUSED = 3
 
 
 def main() -> None:
@@ -30,22 +32,39 @@ def main() -> None:
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path("demo")
     desk = ["--workspace", str(folder)]
     console.print("\n[bold]mailroom[/]: exactly one label of your taxonomy on every email\n")
-    if not (folder / "mailroom.toml").exists():
+    is_new = not (folder / "mailroom.toml").exists()
+    if not is_new:
+        say_what_is_there(console, folder)
+    else:
         run(console, "init", str(folder), "--taxonomy", relative(HERE / "taxonomy.yaml"))
     run(console, *desk, "classify", relative(HERE / "mailbox.mbox"), "-o", str(folder / "labels.txt"))
     records = [json.loads(line) for line in run(None, *desk, "log", "--json", "--oldest-first").splitlines()]
+    if not is_new:
+        console.print("\n[bold]The answers in the log[/], each by the model that answered then")
     console.print(areas(records))
     console.print(sample(records))
     console.print(reviews(records))
-    judged, told = split_gold(folder)
-    before = figures_of(desk, judged)
-    console.print(quality(before))
     console.print(reranked(records, truths()))
+    judged, told = split_gold(folder)
+    before, first = figures_of(desk, judged), answering(desk)
+    console.print(quality(before, "today's answers" if not is_new else "the answers"))
     console.print("\n[bold]People say what two thirds of these emails should have been; the rest judges[/]\n")
     run(console, *desk, "feedback", "import", str(told))
     console.print(run(console, *desk, "learn").strip(), style="bold green", soft_wrap=True)
-    console.print(change(before, figures_of(desk, judged)))
+    if answering(desk) == first:
+        console.print(f"\n{first} goes on answering: the figures above stand.", soft_wrap=True)
+    else:
+        console.print(change(before, figures_of(desk, judged)))
     say_what_next(console, folder)
+
+
+def say_what_is_there(console: Console, folder: Path) -> None:
+    """What a second run does otherwise, before it shows figures that a first one would not."""
+    text = (
+        f"{folder} is there from an earlier run: emails that have an answer keep it, corrections that were "
+        f"given are known, and there may be nothing new to learn. To see it all happen again: rm -r {folder}"
+    )
+    console.print(f"[yellow]{escape(text)}[/]\n", soft_wrap=True)
 
 
 def run(console: Console | None, *arguments: str) -> str:
@@ -59,7 +78,7 @@ def run(console: Console | None, *arguments: str) -> str:
         text=True,
         check=False,
     )
-    if done.returncode:
+    if done.returncode not in (0, REFUSED):
         sys.exit(f"mailroom {shlex.join(arguments)} ended with exit code {done.returncode}")
     return done.stdout
 
@@ -77,6 +96,11 @@ def figures_of(desk: list[str], gold: Path) -> Record:
     """What `mailroom evaluate` measures on labelled emails."""
     figures: Record = json.loads(run(None, *desk, "evaluate", str(gold), "--json"))
     return figures
+
+
+def answering(desk: list[str]) -> str:
+    """The model version that answers now."""
+    return str(json.loads(run(None, *desk, "models", "show", "--json"))["id"])
 
 
 def relative(path: Path) -> str:
@@ -127,9 +151,9 @@ def subject(record: Record) -> str:
     return escape(text if len(text) <= 44 else text[:43] + "…") or "[dim](no subject)[/]"
 
 
-def quality(figures: Record) -> Table:
+def quality(figures: Record, whose: str) -> Table:
     """The answers against the true labels that come with the example."""
-    title = f"\nAgainst the true labels of every third email, {figures['emails']} in all"
+    title = f"\nHow right {whose} are on every third email, {figures['emails']} in all"
     table = Table("figure", "", title=title, title_justify="left")
     table.columns[1].justify = "right"
     table.add_row("top-1", f"{figures['recall_at_1']:.1%}")

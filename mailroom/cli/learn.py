@@ -47,7 +47,8 @@ def learn(
     if dry_run:
         with settings.open_workspace(read_only=True) as workspace, StepProgress(console) as progress:
             record = preview_workspace(workspace, seed, progress.tell)
-        typer.echo(to_json_line(record) if as_json else _preview(record, force))
+            least = workspace.settings.learning.min_new_gold
+        typer.echo(to_json_line(record) if as_json else _preview(record, least, force))
         return
     with settings.open_workspace() as workspace:
         minutes = workspace.settings.learning.budget_minutes
@@ -93,15 +94,27 @@ def _say_more(outcome: "Outcome") -> None:
             say(console, f"what was refused is kept as {outcome.version} (`mailroom models list --all`)")
 
 
-def _preview(record: dict[str, Any], force: bool) -> str:
-    gold, silver = record["gold"], record["silver"]
-    verdict = "would learn" if record["would_learn"] or force else "would wait for more"
-    encoders = record["why_not_train"] or "label vectors and encoders"
-    few = gold["evaluation"] < record["judges_alone_from"]
-    crossed = f" and, below {record['judges_alone_from']}, training gold, cross-fitted" if few else ""
-    return (
-        f"{record['new_gold']:,} newly labelled emails: {verdict}\n"
-        f"to train on: {gold['train']:,} gold and {silver['taken']:,} silver ({encoders})\n"
-        f"to choose by: {gold['validation']:,}, to judge by: {gold['evaluation']:,}{crossed}; "
-        f"set aside: {len(gold['set_aside']):,} (`mailroom curate --dry-run` says more)"
-    )
+def _preview(record: dict[str, Any], least: int, force: bool) -> str:
+    gold, silver, new = record["gold"], record["silver"], record["new_gold"]
+    if record["would_learn"]:
+        verdict = "enough to learn from"
+    else:
+        verdict = f"{least:,} are needed, {'--force learns all the same' if force else 'so it would wait'}"
+    lines = [
+        f"{new:,} newly labelled email{'' if new == 1 else 's'}: {verdict}",
+        f"to train on: {gold['train']:,} emails that people labelled (gold), {silver['taken']:,} of the "
+        "model's own surest answers (silver)",
+        f"what is trained: {record['why_not_train'] or 'the encoder and the label vectors'}",
+        f"kept apart: {gold['validation']:,} gold emails to choose between what was trained, "
+        f"{gold['evaluation']:,} to judge whether that may answer",
+    ]
+    if gold["evaluation"] < record["judges_alone_from"]:
+        lines.append(
+            f"below {record['judges_alone_from']:,} to judge by, those trained on judge too, each by label "
+            "vectors that were learned without it"
+        )
+    if gold["set_aside"]:
+        lines.append(
+            f"set aside: {len(gold['set_aside']):,} labelled emails; `mailroom curate --dry-run` says why"
+        )
+    return "\n".join(lines)

@@ -120,7 +120,8 @@ class Workspace:
 
     def notices(self) -> list[str]:
         """What a user should know before trusting the answers."""
-        if self.version.has_cross_encoder:
+        # A learning cycle measured what decides best; only what `init` made has nobody judged yet.
+        if self.version.has_cross_encoder or "cycle" in self.version.manifest.trained_from:
             return []
         return [
             "no cross-encoder: decided by retrieval alone "

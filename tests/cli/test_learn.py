@@ -3,16 +3,23 @@
 import json
 from pathlib import Path
 
-from tests.cli.conftest import Run
+from tests.cli.conftest import Run, write_mailbox
 from tests.cycle.conftest import made_workspace, workspace  # noqa: F401
 from tests.cycle.desk import say, set_settings
 
 
-def test_learn_promotes_and_says_so_in_one_line(run: Run, workspace: Path) -> None:  # noqa: F811
+def test_learn_promotes_and_says_so_in_one_line(
+    run: Run,
+    workspace: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
     say(workspace, 30)
     dry = run("-w", workspace, "learn", "--dry-run")
     assert dry.code == 0
-    assert "150 newly labelled emails: would learn" in dry.out
+    assert dry.out.startswith("150 newly labelled emails: enough to learn from\n")
+    assert "what is trained: label vectors alone" in dry.out
+    assert "below 500 to judge by, those trained on judge too" in dry.out
+    assert "set aside" not in dry.out
     record = json.loads(run("-w", workspace, "learn", "--dry-run", "--json").out)
     assert record["gold"]["train"] + record["gold"]["validation"] + record["gold"]["evaluation"] > 100
     done = run("-w", workspace, "learn", "--budget", "5m")
@@ -21,12 +28,17 @@ def test_learn_promotes_and_says_so_in_one_line(run: Run, workspace: Path) -> No
     assert "promoted: top-1" in done.out
     assert "rollback" in done.err
     assert "report.html" in done.err
+    classified = run("-w", workspace, "classify", write_mailbox(tmp_path / "in.mbox", 1))
+    assert (classified.code, "no cross-encoder" in classified.err) == (0, False)
     waiting = run("-w", workspace, "learn", "--json")
     assert waiting.code == 0
     outcome = json.loads(waiting.out)
     assert (outcome["outcome"], outcome["version"]) == ("nothing_new", None)
-    assert "would wait" in run("-w", workspace, "learn", "--dry-run").out
-    assert "would learn" in run("-w", workspace, "learn", "--dry-run", "--force").out
+    assert (
+        "0 newly labelled emails: 20 are needed, so it would wait"
+        in run("-w", workspace, "learn", "--dry-run").out
+    )
+    assert "--force learns all the same" in run("-w", workspace, "learn", "--dry-run", "--force").out
     assert "report" not in run("-w", workspace, "learn").err
     answered = run("-w", workspace, "models", "show", "--json")
     assert json.loads(answered.out)["trained_from"]["setup"].startswith("label_vectors")
