@@ -1,6 +1,5 @@
 """Several ways to answer, and held-back gold → the one that is worth judging, and how sure it may sound."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -12,8 +11,8 @@ from mailroom.evaluate.gate import KINDS, top_1
 
 # With fewer emails a fitted temperature says more about them than about the model.
 LEAST_TO_CALIBRATE = 30
-# The normal quantile of 95 %, one-sided.
-_ONE_SIDED = 1.645
+# How often luck alone may look like a lead.
+_BY_LUCK = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +77,17 @@ def _alike(setup: Setup) -> tuple[Setup, bool]:
 
 
 def leads_beyond_chance(one: Sequence[Answer], other: Sequence[Answer]) -> bool:
-    """Whether `one` wins more of the emails that change sides than luck would give it (McNemar 1947)."""
+    """Whether `one` wins more of the emails that change sides than luck gives it once in twenty times.
+
+    The exact test of McNemar (1947), one-sided: three to none is luck, five to none is not.
+    """
+    # scipy takes a while to import, and only learning needs it.
+    from scipy.special import bdtrc
+
     pairs = [(a.correct, b.correct) for a, b in zip(one, other, strict=True)]
     won, lost = pairs.count((True, False)), pairs.count((False, True))
-    return won - lost > _ONE_SIDED * math.sqrt(won + lost)
+    # The probability of as many wins or more, where each email is as likely to be won as lost.
+    return won > lost and float(bdtrc(won - 1, won + lost, 0.5)) <= _BY_LUCK
 
 
 def calibrated_factor(answers: Sequence[Answer], before: float = 1.0) -> float:

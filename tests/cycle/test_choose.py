@@ -1,6 +1,14 @@
 from dataclasses import replace
 
-from mailroom.cycle.choose import best_of, calibrated_factor, fullest_unless_worse, tried
+import pytest
+
+from mailroom.cycle.choose import (
+    best_of,
+    calibrated_factor,
+    fullest_unless_worse,
+    leads_beyond_chance,
+    tried,
+)
 from mailroom.cycle.setup import Setup
 from mailroom.evaluate.answers import Answer
 
@@ -50,6 +58,16 @@ def test_silver_is_used_unless_gold_alone_is_better_beyond_chance() -> None:
     answered["label_vectors"] = right
     assert fullest_unless_worse([plain, silver, other], answered) == [plain, other]
     assert fullest_unless_worse([plain, other], answered) == [plain, other]
+
+
+@pytest.mark.parametrize(
+    ("won", "lost", "beyond"), [(3, 0, False), (4, 0, False), (5, 0, True), (9, 3, False), (10, 3, True)]
+)
+def test_a_lead_on_a_few_emails_is_luck(won: int, lost: int, beyond: bool) -> None:
+    one = answers(won + 10, lost)
+    other = [*answers(0, won), *answers(10 + lost, 0)]
+    assert leads_beyond_chance(one, other) is beyond
+    assert not leads_beyond_chance(other, one)
 
 
 def test_what_mail_drew_is_used_unless_gold_or_silver_is_better_beyond_chance() -> None:
