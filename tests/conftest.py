@@ -3,6 +3,7 @@
 Tests that ask for a `url` run on every kind of database.
 """
 
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,31 @@ def _neutral_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MAILROOM_WORKSPACE", raising=False)
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.delenv("PGPASSWORD", raising=False)
+
+
+@pytest.fixture(scope="session")
+def _made_learning_desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tests.cycle.desk import make_workspace
+
+    return make_workspace(tmp_path_factory.mktemp("cycle"), "none")
+
+
+@pytest.fixture
+def learning_desk(_made_learning_desk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A workspace that learns in seconds, and whose encoders pass the int8 gate whatever they are trained to.
+
+    Only tests that set `train_from_gold` train any: that takes seconds in each cycle.
+
+    Random weights of 32 dimensions lie so close together that rounding alone can change an answer, on some
+    processors and not on others: nothing that a cycle's tests are about.
+    """
+    from tests.cycle.desk import set_settings
+
+    monkeypatch.setattr("mailroom.models.parity.MAX_RELATIVE_DIFFERENCE", 1e9)
+    monkeypatch.setattr("mailroom.models.parity.MIN_TOP1_AGREEMENT", 0.0)
+    desk = shutil.copytree(_made_learning_desk, tmp_path / "desk")
+    set_settings(desk, train_from_gold=1_000_000)
+    return desk
 
 
 KINDS = ("sqlite", "postgresql")

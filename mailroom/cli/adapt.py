@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from mailroom.cli.context import AsJson, Context, say, stderr_console, to_json_line
-from mailroom.cli.learn import REFUSED, budget_seconds
+from mailroom.cli.learn import REFUSED, Budget, budget_seconds
 
 if TYPE_CHECKING:
     from mailroom.cycle.outcome import Outcome
@@ -22,10 +22,7 @@ def adapt(
             help="Mail as `classify` reads it; else the log's unlabelled emails.",
         ),
     ] = None,
-    budget: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", help="Such as 30m or 2h; else the setting `learning.budget_minutes`."),
-    ] = None,
+    budget: Budget = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be used, and stop.")] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Promote it though too little gold can judge it.")

@@ -14,13 +14,15 @@ if TYPE_CHECKING:
 # Learned, and not promoted: neither a success nor a failure of the run.
 REFUSED = 3
 
+Budget = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="Such as 30m or 2h; else the setting `learning.budget_minutes`."),
+]
+
 
 def learn(
     context: typer.Context,
-    budget: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", help="Such as 30m or 2h; else the setting `learning.budget_minutes`."),
-    ] = None,
+    budget: Budget = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be used, and stop.")] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Learn though little was labelled since the last time.")

@@ -19,7 +19,6 @@ from mailroom.store.prediction_log import LogEntry
 from mailroom.workspace import Workspace
 from mailroom.workspace.adapting import adapt_workspace
 from tests.cli.conftest import Run
-from tests.cycle.conftest import made_workspace, workspace  # noqa: F401
 from tests.cycle.desk import LABELS, answer_key, mail, make_workspace, say, set_settings
 
 KILLED = textwrap.dedent(
@@ -76,56 +75,56 @@ def log_mail(root: Path, count: int) -> None:
         opened.log.append([LogEntry(classify(email), email, "test") for email in emails])
 
 
-def test_a_dry_run_says_what_would_be_used(run: Run, workspace: Path, tmp_path: Path) -> None:  # noqa: F811
-    say(workspace, 10)
+def test_a_dry_run_says_what_would_be_used(run: Run, learning_desk: Path, tmp_path: Path) -> None:
+    say(learning_desk, 10)
     box = mailbox(tmp_path / "mail.jsonl")
-    dry = run("-w", workspace, "adapt", box, box, "--dry-run")
+    dry = run("-w", learning_desk, "adapt", box, box, "--dry-run")
     assert dry.code == 0
     assert "to adapt to: 40 emails and " in dry.out
     assert "to judge by: 50 gold emails" in dry.out
-    record = json.loads(run("-w", workspace, "adapt", box, "--dry-run", "--json").out)
+    record = json.loads(run("-w", learning_desk, "adapt", box, "--dry-run", "--json").out)
     assert (record["emails"], record["judged_by"], record["would_judge"]) == (40, 50, True)
-    assert len(list_versions(workspace / "models")) == 1
-    assert not (workspace / "adaptation").exists()
+    assert len(list_versions(learning_desk / "models")) == 1
+    assert not (learning_desk / "adaptation").exists()
 
 
-def test_an_encoder_that_is_no_worse_answers(run: Run, workspace: Path, tmp_path: Path) -> None:  # noqa: F811
-    say(workspace, 10)
-    set_settings(workspace, tolerance=1.0)
-    first = current(workspace)
-    done = run("-w", workspace, "adapt", mailbox(tmp_path / "mail.jsonl"), "--json", "--budget", "5m")
+def test_an_encoder_that_is_no_worse_answers(run: Run, learning_desk: Path, tmp_path: Path) -> None:
+    say(learning_desk, 10)
+    set_settings(learning_desk, tolerance=1.0)
+    first = current(learning_desk)
+    done = run("-w", learning_desk, "adapt", mailbox(tmp_path / "mail.jsonl"), "--json", "--budget", "5m")
     assert done.code == 0, done.err
     outcome = json.loads(done.out)
     assert (outcome["outcome"], outcome["champion"]) == ("promoted", first)
-    assert outcome["version"] == current(workspace) != first
+    assert outcome["version"] == current(learning_desk) != first
     assert outcome["figures"]["emails"] == 50
-    with Workspace.open(workspace) as opened:
+    with Workspace.open(learning_desk) as opened:
         manifest = opened.version.manifest
         assert (manifest.parent, manifest.trained_from["adapted_from"]) == (first, first)
         assert (manifest.trained_from["emails"], manifest.trained_from["judged_by"]) == (40, 50)
         assert manifest.trained_from["likeness"] > 0.5
-    assert len(answer_key(workspace, range(2))) == 10
-    assert not (workspace / "adaptation" / "run").exists()
-    assert run("-w", workspace, "models", "rollback", "--yes").code == 0
-    assert current(workspace) == first
+    assert len(answer_key(learning_desk, range(2))) == 10
+    assert not (learning_desk / "adaptation" / "run").exists()
+    assert run("-w", learning_desk, "models", "rollback", "--yes").code == 0
+    assert current(learning_desk) == first
 
 
 def test_one_that_is_worse_is_refused(
     run: Run,
-    workspace: Path,  # noqa: F811
+    learning_desk: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    say(workspace, 10)
-    answers = answer_key(workspace, range(3))
+    say(learning_desk, 10)
+    answers = answer_key(learning_desk, range(3))
     monkeypatch.setattr("mailroom.cycle.adapted_judge.judge", _worse)
-    refused = run("-w", workspace, "adapt", mailbox(tmp_path / "mail.jsonl"))
+    refused = run("-w", learning_desk, "adapt", mailbox(tmp_path / "mail.jsonl"))
     assert refused.code == 3
     assert refused.out.startswith("not promoted: top-1 got worse")
     assert "goes on answering" in refused.err
-    assert answer_key(workspace, range(3)) == answers
+    assert answer_key(learning_desk, range(3)) == answers
     # What was refused is kept, and can be promoted all the same.
-    assert len(list_versions(workspace / "models")) == 2
+    assert len(list_versions(learning_desk / "models")) == 2
 
 
 def _worse(*arguments: Any) -> Any:
@@ -138,47 +137,48 @@ def _worse(*arguments: Any) -> Any:
 
 def test_without_gold_it_is_not_adopted_unless_forced(
     run: Run,
-    workspace: Path,  # noqa: F811
+    learning_desk: Path,
     tmp_path: Path,
 ) -> None:
-    box, first = mailbox(tmp_path / "mail.jsonl"), current(workspace)
+    box, first = mailbox(tmp_path / "mail.jsonl"), current(learning_desk)
     assert (
-        "0 gold emails, 30 are needed: would not run" in run("-w", workspace, "adapt", box, "--dry-run").out
+        "0 gold emails, 30 are needed: would not run"
+        in run("-w", learning_desk, "adapt", box, "--dry-run").out
     )
-    refused = run("-w", workspace, "adapt", box)
-    assert (refused.code, current(workspace)) == (3, first)
+    refused = run("-w", learning_desk, "adapt", box)
+    assert (refused.code, current(learning_desk)) == (3, first)
     assert "expected at least 30 held-out gold emails to judge by, got 0" in refused.out
-    forced = run("-w", workspace, "adapt", box, "--force")
+    forced = run("-w", learning_desk, "adapt", box, "--force")
     assert forced.code == 0, forced.err
     assert "promoted unjudged" in forced.out
-    assert current(workspace) != first
+    assert current(learning_desk) != first
 
 
-def test_mail_of_the_log_is_taken_where_none_is_named(workspace: Path) -> None:  # noqa: F811
-    say(workspace, 8)
-    set_settings(workspace, tolerance=1.0)
-    log_mail(workspace, 4)
-    outcome = adapted(workspace)
+def test_mail_of_the_log_is_taken_where_none_is_named(learning_desk: Path) -> None:
+    say(learning_desk, 8)
+    set_settings(learning_desk, tolerance=1.0)
+    log_mail(learning_desk, 4)
+    outcome = adapted(learning_desk)
     assert outcome.promoted
-    with Workspace.open(workspace) as opened:
+    with Workspace.open(learning_desk) as opened:
         assert opened.version.manifest.trained_from["emails"] == 20
 
 
 def test_no_mail_is_an_error_and_what_cannot_be_read_is_named(
     run: Run,
-    workspace: Path,  # noqa: F811
+    learning_desk: Path,
     tmp_path: Path,
 ) -> None:
-    say(workspace, 10)
-    set_settings(workspace, tolerance=1.0)
-    nothing = run("-w", workspace, "adapt")
+    say(learning_desk, 10)
+    set_settings(learning_desk, tolerance=1.0)
+    nothing = run("-w", learning_desk, "adapt")
     assert nothing.code == 1
     assert "expected emails to adapt the encoder to, found none" in nothing.err
     box, image = mailbox(tmp_path / "mail.jsonl"), tmp_path / "picture.png"
     image.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50))
     with box.open("a", encoding="utf-8") as file:
         file.write("[1, 2]\n")
-    dry = run("-w", workspace, "adapt", tmp_path / "gone.mbox", image, box, "--dry-run")
+    dry = run("-w", learning_desk, "adapt", tmp_path / "gone.mbox", image, box, "--dry-run")
     assert dry.code == 0
     assert "to adapt to: 40 emails" in dry.out
     assert "gone.mbox" in dry.err
@@ -186,62 +186,62 @@ def test_no_mail_is_an_error_and_what_cannot_be_read_is_named(
     assert "mail.jsonl:41" in dry.err
 
 
-def test_an_unreadable_budget_is_wrong_usage(run: Run, workspace: Path) -> None:  # noqa: F811
-    assert run("-w", workspace, "adapt", "--budget", "soon").code == 2
+def test_an_unreadable_budget_is_wrong_usage(run: Run, learning_desk: Path) -> None:
+    assert run("-w", learning_desk, "adapt", "--budget", "soon").code == 2
 
 
 @pytest.mark.parametrize(
     ("step", "done"), [("training on hidden words", 0.5), ("exporting the bi-encoder", 0.0)]
 )
 def test_a_killed_run_goes_on_with_the_mail_that_it_had_read(
-    workspace: Path,  # noqa: F811
+    learning_desk: Path,
     tmp_path: Path,
     step: str,
     done: float,
 ) -> None:
-    say(workspace, 10)
-    set_settings(workspace, tolerance=1.0)
+    say(learning_desk, 10)
+    set_settings(learning_desk, tolerance=1.0)
     box = mailbox(tmp_path / "mail.jsonl", 16)
-    command = [sys.executable, "-c", KILLED, str(workspace), str(box), step, str(done)]
+    command = [sys.executable, "-c", KILLED, str(learning_desk), str(box), step, str(done)]
     killed = subprocess.run(command, check=False, timeout=300)
     assert killed.returncode == -signal.SIGKILL
-    first = current(workspace)
-    with Workspace.open(workspace, read_only=True) as opened:
+    first = current(learning_desk)
+    with Workspace.open(learning_desk, read_only=True) as opened:
         assert opened.classifier().classify(mail("late", 1)).model == first
-    again = adapted(workspace, mailbox(box, 20))
+    again = adapted(learning_desk, mailbox(box, 20))
     assert again.promoted
     assert "went on" in again.notes[0]
-    with Workspace.open(workspace) as opened:
+    with Workspace.open(learning_desk) as opened:
         assert opened.version.manifest.trained_from["emails"] == 80
-    assert not (workspace / "adaptation" / "run").exists()
+    assert not (learning_desk / "adaptation" / "run").exists()
 
 
 def test_label_vectors_are_learned_anew_and_judged_by_what_they_did_not_see(
-    workspace: Path,  # noqa: F811
+    learning_desk: Path,
 ) -> None:
     from mailroom.cycle.run import Options
     from mailroom.workspace.learning import learn_workspace
 
-    say(workspace, 60)
-    log_mail(workspace, 4)
-    with Workspace.open(workspace) as opened:
+    say(learning_desk, 60)
+    log_mail(learning_desk, 4)
+    with Workspace.open(learning_desk) as opened:
         assert learn_workspace(opened, Options("ann", 600.0), lambda *_: None).promoted
-    set_settings(workspace, tolerance=1.0)
-    with Workspace.open(workspace) as opened:
+    set_settings(learning_desk, tolerance=1.0)
+    with Workspace.open(learning_desk) as opened:
         old = load_prototypes(opened.version.prototypes_path or Path())
         cycle = opened.version.manifest.trained_from["cycle"]
         held_back = sum(opened.version.manifest.trained_from[part] for part in ("validation", "evaluation"))
-    outcome = adapted(workspace)
+    outcome = adapted(learning_desk)
     assert outcome.promoted, outcome.summary
     assert outcome.figures["emails"] == held_back
-    with Workspace.open(workspace) as opened:
+    with Workspace.open(learning_desk) as opened:
         new = load_prototypes(opened.version.prototypes_path or Path())
         assert opened.version.manifest.trained_from["learned_in"] == cycle
     assert old is not None
     assert new is not None
     assert old.labels == new.labels
     assert not np.allclose(old.vectors, new.vectors)
-    with Workspace.open(workspace) as opened:
+    with Workspace.open(learning_desk) as opened:
         waiting = learn_workspace(opened, Options("ann", 600.0), lambda *_: None)
     assert (waiting.nothing_new, waiting.notes) == (True, ())
 
@@ -273,14 +273,14 @@ def test_late_interaction_compares_tokens_of_the_adapted_encoder(
         assert opened.classifier().classify(mail("late", 1)).decided_by == "cross_encoder"
 
 
-def test_one_at_a_time(workspace: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_one_at_a_time(learning_desk: Path, tmp_path: Path) -> None:
     import fcntl
 
     from mailroom.errors import CycleBusyError
 
-    say(workspace, 10)
-    (workspace / "adaptation").mkdir()
-    with (workspace / "adaptation" / "lock").open("w") as file:
+    say(learning_desk, 10)
+    (learning_desk / "adaptation").mkdir()
+    with (learning_desk / "adaptation" / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(CycleBusyError, match="another adaptation is under way"):
-            adapted(workspace, mailbox(tmp_path / "mail.jsonl"))
+            adapted(learning_desk, mailbox(tmp_path / "mail.jsonl"))

@@ -9,7 +9,6 @@ import pytest
 from mailroom.workspace import Workspace
 from mailroom.workspace.replay.run import Replay, ReplaySettings
 from tests.cli.conftest import Run
-from tests.cycle.conftest import made_workspace, workspace  # noqa: F401
 from tests.cycle.desk import LABELS, mail
 
 
@@ -34,14 +33,14 @@ class Stopped(BaseException):
 
 def test_weeks_learn_and_are_measured_beside_the_bounds(
     run: Run,
-    workspace: Path,  # noqa: F811
+    learning_desk: Path,
     files: tuple[Path, Path],
     tmp_path: Path,
 ) -> None:
     train, test = files
     target = tmp_path / "replay"
     options = ("--weeks", 3, "--review", "30%", "--audit", "0.1", "--noise", "2%", "-o", target)
-    done = run("-w", workspace, "replay", train, "--test", test, *options)
+    done = run("-w", learning_desk, "replay", train, "--test", test, *options)
     assert done.code == 0, done.err
     assert done.err.count("week ") >= 3
     content = json.loads((target / "replay.json").read_text())
@@ -56,14 +55,14 @@ def test_weeks_learn_and_are_measured_beside_the_bounds(
     picture = ElementTree.fromstring((target / "replay.svg").read_text())
     assert picture.tag.endswith("svg")
     assert "| all labels at once |" in done.out
-    with Workspace.open(workspace, read_only=True) as opened:
+    with Workspace.open(learning_desk, read_only=True) as opened:
         assert opened.log.count() == 0
-    again = run("-w", workspace, "replay", train, "--test", test, *options, "--json")
+    again = run("-w", learning_desk, "replay", train, "--test", test, *options, "--json")
     assert json.loads(again.out)["weeks"] == weeks
 
 
 def test_a_replay_that_was_killed_ends_as_one_that_was_not(
-    workspace: Path,  # noqa: F811
+    learning_desk: Path,
     files: tuple[Path, Path],
     tmp_path: Path,
 ) -> None:
@@ -75,7 +74,7 @@ def test_a_replay_that_was_killed_ends_as_one_that_was_not(
             if step == stop_at:
                 raise Stopped
 
-        with Workspace.open(workspace, read_only=True) as opened:
+        with Workspace.open(learning_desk, read_only=True) as opened:
             played = Replay(opened, target, train, test, settings, tell).run(lambda _: None)
         return [(week.top_1, week.labels) for week in played.weeks]
 
@@ -90,7 +89,7 @@ def test_a_replay_that_was_killed_ends_as_one_that_was_not(
 
 def test_another_replay_is_not_mixed_into_a_folder(
     run: Run,
-    workspace: Path,  # noqa: F811
+    learning_desk: Path,
     files: tuple[Path, Path],
     tmp_path: Path,
 ) -> None:
@@ -100,7 +99,7 @@ def test_another_replay_is_not_mixed_into_a_folder(
     (target / "replay.json").write_text(
         json.dumps({"settings": {}, "weeks": [], "late": [], "all_labels": None, "week_began": None})
     )
-    mixed = run("-w", workspace, "replay", train, "--test", test, "-o", target)
+    mixed = run("-w", learning_desk, "replay", train, "--test", test, "-o", target)
     assert mixed.code == 1
     assert "holds a replay with other settings" in mixed.err
 
@@ -108,10 +107,10 @@ def test_another_replay_is_not_mixed_into_a_folder(
 @pytest.mark.parametrize("share", ["five", "120%", "-1"])
 def test_what_is_no_share_is_wrong_usage(
     run: Run,
-    workspace: Path,  # noqa: F811
+    learning_desk: Path,
     files: tuple[Path, Path],
     share: str,
 ) -> None:
-    result = run("-w", workspace, "replay", files[0], "--test", files[1], f"--review={share}")
+    result = run("-w", learning_desk, "replay", files[0], "--test", files[1], f"--review={share}")
     assert result.code == 2
     assert "expected a share" in result.err
