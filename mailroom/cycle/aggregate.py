@@ -18,7 +18,7 @@ from mailroom.curate.hard_negatives import add_hard_negatives
 from mailroom.curate.silver import Silver, collect_silver
 from mailroom.curate.split import Part, SplitShares
 from mailroom.curate.thresholds import Audited, SilverRules
-from mailroom.records import Email, Example, Prediction
+from mailroom.records import OUTSIDE, Email, Example, Prediction
 from mailroom.store.examples import ExampleReader
 from mailroom.taxonomy import Taxonomy
 
@@ -91,15 +91,19 @@ def aggregate(
     labelled = list(reader.labelled())
     gold = collect_gold(labelled, taxonomy, SplitShares(settings.evaluation_share, settings.validation_share))
     pool = list(reader.unlabelled(settings.silver_pool_emails))
-    audits = [email for email in labelled if email.email_id in gold.audited]
+    # An audit that no label fits is a mistake of whatever label it was given: silver would learn it.
+    outside = {email.email_id for email in labelled if email.feedback.is_outside}
+    foreign = {email.email_id for email in labelled if email.feedback.source == "audit"} & outside
+    audits = [email for email in labelled if email.email_id in gold.audited | foreign]
     asked = [_Asked(email.email_id, email.text, email.prediction) for email in pool]
     # Audits judge and are never trained on, so that any model's answer to them is one to an unknown email.
     asked += [_Asked(email.email_id, email.text, email.first_prediction) for email in audits]
     answers = _current_answers(asked, model, taxonomy, advance)
     pool = [replace(email, prediction=answer) for email, answer in zip(pool, answers, strict=False)]
-    truth = {example.email_id: example.label for example in gold.evaluation}
+    truth = {example.email_id: example.label for example in gold.evaluation} | dict.fromkeys(foreign, OUTSIDE)
     audited = [Audited(answer, truth[answer.email_id]) for answer in answers[len(pool) :]]
     known = {one.email_id: one.label for one in (*gold.train, *gold.validation, *gold.evaluation)}
+    known |= dict.fromkeys(outside, OUTSIDE)
     answered = [
         Audited(email.first_prediction, known[email.email_id])
         for email in labelled

@@ -43,8 +43,10 @@ def known_labels(cycle: Cycle | None, snapshots: Snapshots, folder: Path) -> set
 
 
 def count_new(labelled: Iterable[LabelledEmail], known: set[tuple[str, str | None]]) -> int:
-    """Labelled emails whose label the last cycle did not have before it."""
+    """Labelled emails whose label the last cycle did not have before it; where no label fits is no news."""
     return sum(
-        (email.email_id, email.feedback.label) not in known and (email.email_id, None) not in known
+        not email.feedback.is_outside
+        and (email.email_id, email.feedback.label) not in known
+        and (email.email_id, None) not in known
         for email in labelled
     )

@@ -8,8 +8,9 @@ import pytest
 
 from mailroom.config import LearningSettings
 from mailroom.cycle.aggregate import Curated, Model, aggregate
+from mailroom.cycle.novelty import count_new
 from mailroom.errors import ModelError
-from mailroom.records import Candidate, Email, Feedback, FeedbackSource, Prediction
+from mailroom.records import OUTSIDE, Candidate, Email, Feedback, FeedbackSource, Prediction
 from mailroom.store.database import Database, open_database
 from mailroom.store.examples import ExampleReader
 from mailroom.store.feedback import FeedbackLog
@@ -140,6 +141,19 @@ def test_audits_set_the_threshold_and_are_not_trained_on(store: Store) -> None:
     assert threshold.basis == "audited"
     assert threshold.correct == threshold.audited > 80
     assert not {example.email_id for example in curated.train} & curated.gold.audited
+
+
+def test_audits_that_no_label_fits_are_mistakes_of_silver_and_no_news(store: Store) -> None:
+    store.classify(range(400))
+    for number in range(150):
+        store.label(number, OUTSIDE if number % 10 == 0 else LABELS[number % 3], "audit")
+    curated = collect(store, Oracle())
+    assert len(curated.gold.audited) == 135
+    (threshold,) = curated.silver.report.thresholds
+    # One audit in ten is wrong whatever was answered: 95 % are no longer proven.
+    assert threshold.basis == "unproven"
+    assert not {f"mail-{number}" for number in range(0, 150, 10)} & {one.email_id for one in curated.train}
+    assert count_new(store.reader.labelled(), set()) == 135
 
 
 def test_audits_are_judged_by_the_current_model_even_where_an_older_one_was_asked(store: Store) -> None:
