@@ -12,12 +12,10 @@ from typing import Any
 
 import pytest
 
-from mailroom.cycle.judge import Judge, Judgement
 from mailroom.cycle.label_learning import learn_labels
 from mailroom.cycle.outcome import Outcome
 from mailroom.cycle.promote import promote
 from mailroom.cycle.run import Options
-from mailroom.cycle.setup import Setup
 from mailroom.errors import CycleBusyError, ModelError
 from mailroom.models.bi_encoder import BiEncoder
 from mailroom.models.registry import list_versions, load_version
@@ -227,9 +225,9 @@ def test_a_challenger_that_answers_worse_is_refused_and_nothing_changes(
     say(workspace, 5, first=300)
 
     def learn_badly(
-        labels: Sequence[str], texts: Any, examples: Any, vectors: Any, out: Path, seed: int, mail: Any
+        labels: Sequence[str], texts: Any, examples: Any, vectors: Any, out: Path, *rest: Any
     ) -> None:
-        learned = learn_labels(labels, texts, examples, vectors, out, seed, mail)
+        learned = learn_labels(labels, texts, examples, vectors, out, *rest)
         replace(learned, labels=(*learned.labels[1:], learned.labels[0])).save(out)
 
     monkeypatch.setattr("mailroom.cycle.label_step.learn_labels", learn_badly)
@@ -412,78 +410,3 @@ def test_old_versions_are_pruned_after_a_promotion(workspace: Path) -> None:
     assert None not in promoted
     assert list_versions(workspace / "models") == promoted[1:]
     assert first not in promoted
-
-
-def test_an_encoder_is_trained_exported_and_judged(workspace: Path) -> None:
-    say(workspace, 110)
-    set_settings(workspace, train_from_gold=50)
-    outcome = learn(workspace)
-    assert outcome.promoted
-    with Workspace.open(workspace, read_only=True) as opened:
-        cycle = CycleLog(opened.database).get(str(outcome.cycle))
-    assert cycle is not None
-    trained = cycle.steps["bi_encoder"]
-    assert trained["figures"]["steps"] > 0
-    assert trained["parity"]["texts"] > 0
-    tried = {one["setup"]["name"] for one in cycle.steps["choose"]["tried"]}
-    assert {"label_vectors", "trained_bi_encoder"} <= tried
-
-
-def test_without_torch_label_vectors_learn_alone(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mailroom.cycle.training._NEEDED", ("torch", "no_such_package"))
-    say(workspace, 30)
-    set_settings(workspace, train_from_gold=50)
-    with Workspace.open(workspace, read_only=True) as opened:
-        why_not = preview_workspace(opened, 0, lambda *_: None)["why_not_train"]
-    assert "training needs no_such_package; pip install 'mailroom[train]'" in why_not
-    outcome = learn(workspace)
-    assert outcome.promoted
-    assert any("no_such_package" in note for note in outcome.notes)
-
-
-def test_where_the_gate_refuses_a_trained_encoder_label_vectors_stand_in(
-    workspace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    original = Judge.judge
-
-    def strict(self: Judge, champion: Setup, challenger: Setup, *rest: Any) -> Judgement:
-        judgement = original(self, champion, challenger, *rest)
-        if not challenger.name.startswith("trained"):
-            return judgement
-        return replace(judgement, verdict=replace(judgement.verdict, passed=False, reasons=("too slow",)))
-
-    monkeypatch.setattr(Judge, "judge", strict)
-    say(workspace, 60)
-    set_settings(workspace, train_from_gold=50)
-    outcome = learn(workspace)
-    assert outcome.promoted
-    assert any("too slow" in note and "label vectors" in note for note in outcome.notes)
-    manifest = load_version(workspace / "models" / str(outcome.version)).manifest
-    assert manifest.trained_from["setup"].startswith("label_vectors")
-    assert "encoder_cycle" not in manifest.trained_from
-
-
-def test_what_the_encoder_was_trained_on_judges_nothing_behind_it(workspace: Path) -> None:
-    say(workspace, 40)
-    set_settings(workspace, train_from_gold=50)
-    first = learn(workspace)
-    set_settings(workspace, train_from_gold=10_000)
-    say(workspace, 12, first=500)
-    second = learn(workspace, force=True)
-    with Workspace.open(workspace) as opened:
-        models = opened.root / "models"
-        trained = load_version(models / str(first.version)).manifest.trained_from
-        assert trained["encoder_cycle"] == first.cycle
-        # Label vectors behind it leave the encoder as it was.
-        assert (
-            load_version(models / str(second.version)).manifest.trained_from["encoder_cycle"] == first.cycle
-        )
-        log, snapshots = CycleLog(opened.database), Snapshots(opened.database)
-        steps = log.get(str(second.cycle)).steps  # type: ignore[union-attr]
-        seen, gold = (
-            {one.email_id for one in snapshots.load(str(cycle), "train") if one.grade == "gold"}
-            for cycle in (first.cycle, second.cycle)
-        )
-        validation = {one.email_id for one in snapshots.load(str(second.cycle), "validation")}
-    tried = {one["setup"]["name"]: one["emails"] for one in steps["choose"]["tried"]}
-    assert tried["label_vectors"] == len(gold - seen) + len(validation)

@@ -1,0 +1,89 @@
+"""An encoder that a cycle trains: who takes its place where it may not answer, and what it has seen."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mailroom.cycle.judge import Judge, Judgement
+from mailroom.cycle.setup import Setup
+from mailroom.models.registry import load_version
+from mailroom.store.cycles import CycleLog
+from mailroom.store.snapshots import Snapshots
+from mailroom.workspace import Workspace
+from mailroom.workspace.learning import preview_workspace
+from tests.cycle.desk import say, set_settings
+from tests.cycle.test_run import learn
+
+
+def test_an_encoder_is_trained_exported_and_judged(workspace: Path) -> None:
+    say(workspace, 110)
+    set_settings(workspace, train_from_gold=50)
+    outcome = learn(workspace)
+    assert outcome.promoted
+    with Workspace.open(workspace, read_only=True) as opened:
+        cycle = CycleLog(opened.database).get(str(outcome.cycle))
+    assert cycle is not None
+    trained = cycle.steps["bi_encoder"]
+    assert trained["figures"]["steps"] > 0
+    assert trained["parity"]["texts"] > 0
+    tried = {one["setup"]["name"] for one in cycle.steps["choose"]["tried"]}
+    assert {"label_vectors", "trained_bi_encoder"} <= tried
+
+
+def test_without_torch_label_vectors_learn_alone(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mailroom.cycle.training._NEEDED", ("torch", "no_such_package"))
+    say(workspace, 30)
+    set_settings(workspace, train_from_gold=50)
+    with Workspace.open(workspace, read_only=True) as opened:
+        why_not = preview_workspace(opened, 0, lambda *_: None)["why_not_train"]
+    assert "training needs no_such_package; pip install 'mailroom[train]'" in why_not
+    outcome = learn(workspace)
+    assert outcome.promoted
+    assert any("no_such_package" in note for note in outcome.notes)
+
+
+def test_where_the_gate_refuses_a_trained_encoder_label_vectors_stand_in(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Judge.judge
+
+    def strict(self: Judge, champion: Setup, challenger: Setup, *rest: Any) -> Judgement:
+        judgement = original(self, champion, challenger, *rest)
+        if not challenger.name.startswith("trained"):
+            return judgement
+        return replace(judgement, verdict=replace(judgement.verdict, passed=False, reasons=("too slow",)))
+
+    monkeypatch.setattr(Judge, "judge", strict)
+    say(workspace, 60)
+    set_settings(workspace, train_from_gold=50)
+    outcome = learn(workspace)
+    assert outcome.promoted
+    assert any("too slow" in note and "label vectors" in note for note in outcome.notes)
+    manifest = load_version(workspace / "models" / str(outcome.version)).manifest
+    assert manifest.trained_from["setup"].startswith("label_vectors")
+    assert "encoder_cycle" not in manifest.trained_from
+
+
+def test_what_the_encoder_was_trained_on_judges_nothing_behind_it(workspace: Path) -> None:
+    say(workspace, 40)
+    set_settings(workspace, train_from_gold=50)
+    first = learn(workspace)
+    set_settings(workspace, train_from_gold=10_000)
+    say(workspace, 12, first=500)
+    second = learn(workspace, force=True)
+    with Workspace.open(workspace) as opened:
+        # Label vectors behind the trained encoder leave it as it was.
+        for outcome in (first, second):
+            manifest = load_version(workspace / "models" / str(outcome.version)).manifest
+            assert manifest.trained_from["encoder_cycle"] == first.cycle
+        log, snapshots = CycleLog(opened.database), Snapshots(opened.database)
+        steps = log.get(str(second.cycle)).steps  # type: ignore[union-attr]
+        seen, gold = (
+            {one.email_id for one in snapshots.load(str(cycle), "train") if one.grade == "gold"}
+            for cycle in (first.cycle, second.cycle)
+        )
+        validation = {one.email_id for one in snapshots.load(str(second.cycle), "validation")}
+    tried = {one["setup"]["name"]: one["emails"] for one in steps["choose"]["tried"]}
+    assert tried["label_vectors"] == len(gold - seen) + len(validation)
