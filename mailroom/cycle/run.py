@@ -272,8 +272,8 @@ class _Run:
 
     def _mail_beside(self, parts: Parts, trained: Sequence[Setup]) -> list[Setup]:
         """The trained encoders once more, their labels drawn to unlabelled mail."""
-        weight = self._steps.done["label_vectors"]["mail_weight"]
-        if not trained or not weight:
+        drawn = self._steps.done["label_vectors"]
+        if not trained or not drawn["mail_weight"]:
             return []
         kept = self._steps.step(
             "mail_beside_trained",
@@ -283,7 +283,8 @@ class _Run:
                 self._folder.work,
                 parts,
                 trained,
-                weight,
+                drawn["mail_weight"],
+                drawn["mail"],
                 self._budget.left_s() * _MAIL_SHARE,
                 self._options.seed,
                 self._advance("reading unlabelled mail"),

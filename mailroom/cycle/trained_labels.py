@@ -28,13 +28,15 @@ def mail_beside_trained(
     parts: Parts,
     trained: Sequence[Setup],
     weight: float,
+    emails: int,
     allowed_s: float,
     seed: int,
     advance: Advance,
 ) -> dict[str, Any]:
     """Each setup of `trained` that decides by retrieval, its labels learned anew and drawn to the mail.
 
-    `weight` is what an unlabelled email counts; the trained encoders read mail for at most `allowed_s` each.
+    `weight` is what each of so many unlabelled `emails` counts; the trained encoders read for at most
+    `allowed_s` each, and what they read stands for the rest.
     """
     found, read = [], 0
     for setup in trained:
@@ -55,7 +57,7 @@ def mail_beside_trained(
             embeddings.unit([example.text for example in parts.train]),
             path,
             seed,
-            Mail(vectors, weight),
+            Mail(vectors, weight).standing_for(emails),
             known=True,
         )
         made = replace(

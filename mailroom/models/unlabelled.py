@@ -45,6 +45,11 @@ class Mail:
     vectors: Vectors
     weight: float
 
+    def standing_for(self, emails: int) -> "Mail":
+        """The same, drawing as hard as so many emails would of which these are a part."""
+        read = len(self.vectors)
+        return Mail(self.vectors, self.weight * max(1.0, emails / read)) if read else self
+
 
 def may_teach(labelled: int, labels: int) -> bool:
     """Whether mail may count behind an encoder that was not trained, with so many labelled emails.

@@ -87,6 +87,18 @@ def test_mail_counts_where_labels_have_few_examples() -> None:
     assert right(weight) > right(0.0) + 0.02
 
 
+def test_a_part_of_the_mail_draws_as_hard_as_all_of_it() -> None:
+    vectors = clumps(300)[0]
+    mail = Mail(vectors, 0.1)
+    assert mail.standing_for(900).weight == pytest.approx(0.3)
+    assert mail.standing_for(100).weight == 0.1
+    assert Mail(vectors[:0], 0.1).standing_for(900).weight == 0.1
+    twice = Mail(np.repeat(vectors, 2, axis=0), 0.1)
+    examples = labelled(60)
+    once, doubled = (fit_with_mail(LABELS, texts(), examples, one) for one in (mail.standing_for(600), twice))
+    assert once.vectors == pytest.approx(doubled.vectors, abs=1e-5)
+
+
 def test_three_labelled_emails_a_label_need_no_mail() -> None:
     assert may_teach(59, 20)
     assert not may_teach(60, 20)
