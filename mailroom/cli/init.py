@@ -8,10 +8,17 @@ from typing import Annotated
 import typer
 
 from mailroom.cli.context import say, stderr_console
+from mailroom.errors import ConfigError
 
 
 def init(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to make.")] = Path(),
+    context: typer.Context,
+    directory: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="DIR", help="The folder to make; else what `-w` names, else the current folder."
+        ),
+    ] = None,
     taxonomy: Annotated[
         Path,
         typer.Option("--taxonomy", metavar="FILE", readable=False, help="The label tree: YAML, JSON or CSV."),
@@ -44,6 +51,7 @@ def init(
     """
     from mailroom.workspace import create_workspace
 
+    directory = _folder(directory, context.obj.workspace)
     console = stderr_console()
     started = time.monotonic()
     with console.status("Making the workspace") as status:
@@ -65,3 +73,12 @@ def init(
             f"made in {time.monotonic() - started:.1f} s"
         )
         typer.echo(f"Next:  mailroom --workspace {shlex.quote(str(directory))} classify MAILBOX")
+
+
+def _folder(directory: Path | None, workspace: Path | None) -> Path:
+    """The one folder that was named, as DIR or by `-w`; ConfigError where they name two."""
+    if directory and workspace and directory.resolve() != workspace.resolve():
+        raise ConfigError(
+            f"expected one folder to make, got {directory} and, by --workspace, {workspace}; leave one out"
+        )
+    return directory or workspace or Path()

@@ -99,6 +99,22 @@ def test_a_second_stage_that_is_cut_short_is_guessed(run: Run, taxonomy_file: Pa
 
 
 @pytest.mark.usefixtures("cheap_export")
+def test_the_folder_may_be_named_as_everywhere_else(run: Run, taxonomy_file: Path, tmp_path: Path) -> None:
+    desk = tmp_path / "desk2"
+    made = run("-w", desk, "init", "--taxonomy", taxonomy_file)
+    assert (made.code, (desk / "mailroom.toml").exists()) == (0, True)
+    assert f"Next:  mailroom --workspace {desk} classify MAILBOX" in made.out
+
+
+def test_two_folders_are_refused(run: Run, taxonomy_file: Path, tmp_path: Path) -> None:
+    made = run("-w", tmp_path / "one", "init", tmp_path / "other", "--taxonomy", taxonomy_file)
+    assert made.code == 1
+    assert f"got {tmp_path / 'other'} and, by --workspace, {tmp_path / 'one'}; leave one out" in made.err
+    assert not (tmp_path / "one").exists()
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.usefixtures("cheap_export")
 def test_a_folder_that_holds_a_workspace_is_refused_and_left_alone(
     run: Run, taxonomy_file: Path, workspace: Path
 ) -> None:
