@@ -25,7 +25,7 @@ _SALT = "mailroom split 1"
 
 @dataclass(frozen=True, slots=True)
 class SplitShares:
-    """Shares (0…1): `evaluation` of all mail beside audits, `validation` of what is not for evaluation.
+    """Shares (0…1): `evaluation` of all mail, audits among it, `validation` of what is not for evaluation.
 
     A larger `evaluation` moves mail from training to evaluation and none back.
     """
@@ -58,6 +58,7 @@ def split(arrivals: Sequence[Arrival], alike: Resemblances, shares: SplitShares)
     part_of_content: dict[int, Part] = {}
     part_of_thread: dict[str, Part] = {}
     trained: Counter[str] = Counter()
+    audits = 0
     for place, arrival in enumerate(arrivals):
         found = [part_of_content.get(earlier) for earlier in alike.earlier_than(place)]
         found.append(part_of_thread.get(arrival.thread))
@@ -65,23 +66,33 @@ def split(arrivals: Sequence[Arrival], alike: Resemblances, shares: SplitShares)
         if len(linked) > 1:
             parts.append(None)
             continue
-        part = linked.pop() if linked else _own_part(arrival, shares, trained)
+        left = _left_to_draw(shares.evaluation, audits / max(1, place))
+        part = linked.pop() if linked else _own_part(arrival, left, shares.validation, trained)
         parts.append(part)
+        audits += arrival.audit
         part_of_content.setdefault(int(alike.first[place]), part)
         if arrival.thread:
             part_of_thread.setdefault(arrival.thread, part)
     return parts
 
 
-def _own_part(arrival: Arrival, shares: SplitShares, trained: Counter[str]) -> Part:
+def _left_to_draw(share: float, audits: float) -> float:
+    """The share of mail that is no audit to draw for evaluation, where audits are such a share of all mail.
+
+    By the audits alone, not by what was drawn: so a larger share never gives an email back to training.
+    """
+    return max(0.0, (share - audits) / (1 - audits)) if audits < 1 else 0.0
+
+
+def _own_part(arrival: Arrival, evaluation: float, validation: float, trained: Counter[str]) -> Part:
     """The part of an email that belongs to no earlier one; counts it where it is trained on."""
     drawn = _draw(arrival.text)
     # What was drawn at random is the only fair sample of the mail, as long as no model has learned it.
-    if arrival.audit or drawn < shares.evaluation:
+    if arrival.audit or drawn < evaluation:
         return "evaluation"
-    left = (drawn - shares.evaluation) / (1 - shares.evaluation)
+    left = (drawn - evaluation) / (1 - evaluation)
     # From the far end: a larger evaluation share then takes from training, not from validation.
-    if left >= 1 - shares.validation and trained[arrival.first_label] >= TRAIN_FIRST:
+    if left >= 1 - validation and trained[arrival.first_label] >= TRAIN_FIRST:
         return "validation"
     trained[arrival.first_label] += 1
     return "train"

@@ -1,5 +1,6 @@
 from collections import Counter
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,6 +28,7 @@ arrivals = st.lists(
         st.builds(edited, st.integers(0, 12), st.integers(0, 20)),
         st.sampled_from(["", "", "", "one", "two", "three"]),
         st.sampled_from(["a", "b"]),
+        st.booleans(),
     ),
     max_size=40,
 )
@@ -59,6 +61,15 @@ def test_shares_are_kept() -> None:
     assert counts["train"] == 2000 - counts["evaluation"] - counts["validation"]
 
 
+def test_audits_are_a_part_of_the_evaluation_share() -> None:
+    emails = [Arrival(letters(number), "", "a", audit=number % 6 == 5) for number in range(2000)]
+    parts = parts_of(emails)
+    assert {parts[number] for number in range(5, 2000, 6)} == {"evaluation"}
+    assert abs(parts.count("evaluation") - 600) < 80
+    many = [Arrival(letters(number), "", "a", audit=number % 2 == 0) for number in range(1000)]
+    assert parts_of(many).count("evaluation") == 500
+
+
 def test_a_small_label_is_trained_on_before_it_validates() -> None:
     emails = [Arrival(letters(number), "", f"label-{number // 4}") for number in range(800)]
     parts = parts_of(emails)
@@ -68,8 +79,9 @@ def test_a_small_label_is_trained_on_before_it_validates() -> None:
     assert parts.count("validation") > 100
 
 
-def test_a_larger_evaluation_share_takes_nothing_out_of_evaluation() -> None:
-    emails = [Arrival(letters(number), "", "a") for number in range(500)]
+@pytest.mark.parametrize("every", [1000, 6, 4])
+def test_a_larger_evaluation_share_takes_nothing_out_of_evaluation(every: int) -> None:
+    emails = [Arrival(letters(number), "", "a", number % every == 1) for number in range(500)]
     small = parts_of(emails, SplitShares(0.1, 0.1))
     large = parts_of(emails, SplitShares(0.3, 0.1))
     moved = [(one, other) for one, other in zip(small, large, strict=True) if one != other]
