@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mailroom.cycle.desk import Desk
+from mailroom.cycle.parts import Parts
 from mailroom.cycle.setup import Advance, Answering, Setup
 from mailroom.cycle.training import Report, Trained, exported, fixed_budget, told
 from mailroom.models.cross_encoder import load_cross_encoder
 from mailroom.models.encoder_config import WEIGHTS_NAME
-from mailroom.records import Email, Example
+from mailroom.records import Email
 
 if TYPE_CHECKING:
     from mailroom.train.bi_encoder import TaughtText
@@ -36,8 +37,7 @@ def distil_step(
     answering: Answering,
     work: Path,
     two_stages: Setup,
-    train: Sequence[Example],
-    validation: Sequence[Example],
+    parts: Parts,
     unlabelled: Sequence[str],
     budget_s: float,
     seed: int,
@@ -52,17 +52,17 @@ def distil_step(
     from mailroom.train.bi_encoder_settings import BiEncoderSettings
     from mailroom.train.label_texts import label_texts
 
-    texts = [*(example.text for example in train[:MOST_TAUGHT]), *unlabelled[:MOST_TAUGHT]]
+    texts = [*(example.text for example in parts.train[:MOST_TAUGHT]), *unlabelled[:MOST_TAUGHT]]
     lessons = _lessons(desk, answering, work / "lessons.json", two_stages, texts, advance)
-    defaults = BiEncoderSettings()
+    defaults = BiEncoderSettings(text_kappa=parts.kappa)
     training = replace(
         defaults.training, epochs=_EPOCHS, learning_rate=_LEARNING_RATE, seed=seed, threads=desk.threads
     )
     result = train_bi_encoder(
         Path(two_stages.bi_encoder) / WEIGHTS_NAME,
         work / "taught_weights",
-        train,
-        validation,
+        parts.train,
+        parts.validation,
         label_texts(desk.taxonomy),
         replace(defaults, training=training),
         work / "taught_checkpoint",
@@ -70,7 +70,7 @@ def distil_step(
         fixed_budget(work / "taught_budget.json", budget_s),
         lessons,
     )
-    return exported(desk, work, TAUGHT, result, train, report, {"lessons": len(lessons)})
+    return exported(desk, work, TAUGHT, result, parts.train, report, {"lessons": len(lessons)})
 
 
 def _lessons(

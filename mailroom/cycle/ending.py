@@ -17,6 +17,7 @@ from mailroom.cycle.setup import Answering, Setup, champion_setup
 from mailroom.cycle.steps import (
     ENCODER_CYCLE,
     MAIL_WEIGHT,
+    TEXT_KAPPA,
     doubt_notes,
     encoder_trained_in,
     learned_in,
@@ -113,10 +114,12 @@ class Ending:
         )
 
     def _lineage(self, setup: Setup) -> dict[str, Any]:
-        """Which cycle trained the encoder, if one did, and what mail counted."""
+        """Which cycle trained the encoder, if one did, what mail counted, and what texts count."""
         trained = setup.bi_encoder != champion_setup(self._desk).bi_encoder
         cycle = self._kept.cycle.id if trained else encoder_trained_in(self._desk.champion)
-        found: dict[str, Any] = {MAIL_WEIGHT: setup.mail_weight} if setup.mail_weight else {}
+        found: dict[str, Any] = {TEXT_KAPPA: self._kept.done["label_vectors"]["kappa"]}
+        if setup.mail_weight:
+            found[MAIL_WEIGHT] = setup.mail_weight
         return found if cycle is None else {**found, ENCODER_CYCLE: cycle}
 
     def _end(

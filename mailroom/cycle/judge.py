@@ -289,7 +289,7 @@ class Judge:
                 self._seed,
                 words=setup.lexical is not None,
                 mail=weighed(self._mail, setup),
-                seen=frozenset() if seen_too else self._parts.seen,
+                known=None if seen_too else self._parts.known,
             )
         answers = self._cross_fitted[key]
         if self._late is not None and setup.late_weight:

@@ -4,7 +4,7 @@ Also answers emails that were learned from as if they had not been: each fold by
 a workspace with 30 labelled emails has something to judge by, long before a part of its own is large enough.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from mailroom.classify.classifier import RETRIEVAL_TEMPERATURE
 from mailroom.classify.decide import softmax
 from mailroom.curate.near_duplicates import find_near_duplicates
+from mailroom.cycle.parts import Known
 from mailroom.evaluate.answers import Answer
 from mailroom.models.lexical_learn import Lessons, cross_fitted_scores
-from mailroom.models.prototypes import LabelledVectors, Prototypes, plain_fit
+from mailroom.models.prototypes import Fit, LabelledVectors, Prototypes, plain_fit
+from mailroom.models.text_weight import choose_kappa
 from mailroom.models.unlabelled import Mail, choose_weight, fit_with_mail
 from mailroom.records import Example
 
@@ -44,15 +46,16 @@ def learn_labels(
     out: Path,
     seed: int,
     mail: Mail | None = None,
-    known: bool = False,
+    kappa: float | None = None,
 ) -> Prototypes:
     """Learn label vectors and write them to `out`; `texts` (labels, d) are the labels' own vectors.
 
-    `known` says that the encoder was trained on the examples.
+    `kappa` is what texts count behind an encoder that was trained on the examples; None where it was not, and
+    the examples choose.
     """
     place = {label: row for row, label in enumerate(labels)}
     emails = labelled_vectors(examples, vectors, place)
-    fit = plain_fit(texts, emails) if known else None
+    fit = plain_fit(texts, emails, kappa) if kappa is not None else None
     learned = fit_with_mail(labels, texts, emails, mail, seed, fit)
     fresh = out.with_suffix(".writing")
     learned.save(fresh)
@@ -67,16 +70,30 @@ def weigh_mail(
     vectors: Vectors,
     mail: Vectors,
     seed: int,
-    seen: Collection[str] = (),
+    known: Known | None = None,
 ) -> float | None:
-    """What an unlabelled email should count, by gold that other folds answer and that is not in `seen`.
+    """What an unlabelled email should count, by gold that other folds answer and that is not `known`.
 
     Perhaps 0; None where there is too little gold to say.
     """
     place = {label: row for row, label in enumerate(labels)}
     emails = labelled_vectors(examples, vectors, place)
-    folds = _gold_folds(examples, seed, WORD_FOLDS, seen)
-    return choose_weight(labels, texts, emails, mail, folds, seed, plain_fit(texts, emails) if seen else None)
+    folds = _gold_folds(examples, seed, WORD_FOLDS, known)
+    return choose_weight(labels, texts, emails, mail, folds, seed, _fit_beside(known, texts, emails))
+
+
+def choose_text_weight(
+    labels: Sequence[str],
+    texts: Vectors,
+    examples: Sequence[Example],
+    vectors: Vectors,
+    seed: int,
+    seen: Set[str] = frozenset(),
+) -> float | None:
+    """κ by gold, each answered without itself, and not in `seen`; None where that is too little to say."""
+    emails = labelled_vectors(examples, vectors, {label: row for row, label in enumerate(labels)})
+    judges = np.array([one.grade == "gold" and one.email_id not in seen for one in examples], dtype=np.bool_)
+    return choose_kappa(texts, emails.vectors, emails.targets, emails.weights, seed, judges)
 
 
 def cross_fitted_answers(
@@ -89,16 +106,16 @@ def cross_fitted_answers(
     temperature: float = RETRIEVAL_TEMPERATURE,
     words: bool = False,
     mail: Mail | None = None,
-    seen: Collection[str] = (),
+    known: Known | None = None,
 ) -> list[Answer]:
     """How label vectors answer each gold example of `examples` when they learned from the other folds alone.
 
-    Those of `seen`, which the encoder itself was trained on, and their near-duplicates are learned from and
-    not answered. With `words` these answer too, learned and weighed by the other folds. Near-duplicates and
+    Those `known`, which the encoder itself was trained on, and their near-duplicates are learned from and not
+    answered. With `words` these answer too, learned and weighed by the other folds. Near-duplicates and
     mails of one thread share a fold. Silver is learned from and never judged by. How to learn label vectors
     (three numbers) is chosen once, on all examples: to choose anew for each fold takes four times as long.
     """
-    lessons = word_lessons(labels, texts, examples, vectors, seed, FOLDS, mail, seen)
+    lessons = word_lessons(labels, texts, examples, vectors, seed, FOLDS, mail, known)
     scores, rows = cross_fitted_scores(lessons) if words else _cross_fitted_cosines(lessons)
     return [
         _answer(examples[rows[position]], labels, scores[position], top_k, temperature)
@@ -114,9 +131,9 @@ def word_lessons(
     seed: int,
     folds: int = WORD_FOLDS,
     mail: Mail | None = None,
-    seen: Collection[str] = (),
+    known: Known | None = None,
 ) -> Lessons:
-    """Examples and their vectors (n, d) as words are learned from them; only gold not `seen` has a fold."""
+    """Examples and their vectors (n, d) as words are learned from them; only gold not `known` has a fold."""
     place = {label: row for row, label in enumerate(labels)}
     emails = labelled_vectors(examples, vectors, place)
     return Lessons(
@@ -124,11 +141,16 @@ def word_lessons(
         texts,
         emails,
         [example.text for example in examples],
-        _gold_folds(examples, seed, folds, seen),
+        _gold_folds(examples, seed, folds, known),
         seed,
         mail,
-        plain_fit(texts, emails) if seen else None,
+        _fit_beside(known, texts, emails),
     )
+
+
+def _fit_beside(known: Known | None, texts: Vectors, emails: LabelledVectors) -> Fit | None:
+    """How label vectors learn where the encoder knows some of the emails; None where the emails choose."""
+    return plain_fit(texts, emails, known.kappa) if known is not None else None
 
 
 def _cross_fitted_cosines(lessons: Lessons) -> tuple[Vectors, NDArray[np.intp]]:
@@ -153,12 +175,15 @@ def _cross_fitted_cosines(lessons: Lessons) -> tuple[Vectors, NDArray[np.intp]]:
 
 
 def _gold_folds(
-    examples: Sequence[Example], seed: int, folds: int, seen: Collection[str] = ()
+    examples: Sequence[Example], seed: int, folds: int, known: Known | None = None
 ) -> NDArray[np.intp]:
-    """The fold of each example (n,); −1 for silver and for what is like one that was `seen`: in none."""
+    """The fold of each example (n,); −1 for silver and for what is like one that is `known`: in none."""
     groups = _groups(examples)
-    known = {group for group, one in zip(groups, examples, strict=True) if one.email_id in seen}
-    judges = [one.grade == "gold" and group not in known for group, one in zip(groups, examples, strict=True)]
+    seen = known.emails if known is not None else frozenset()
+    closed = {group for group, one in zip(groups, examples, strict=True) if one.email_id in seen}
+    judges = [
+        one.grade == "gold" and group not in closed for group, one in zip(groups, examples, strict=True)
+    ]
     distinct, places = np.unique(groups, return_inverse=True)
     drawn = np.random.default_rng(seed).permutation(len(distinct)) % folds
     return np.where(judges, drawn[places], -1).astype(np.intp)

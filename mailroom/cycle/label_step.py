@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mailroom.cycle.desk import Desk
-from mailroom.cycle.label_learning import learn_labels, weigh_mail
+from mailroom.cycle.label_learning import choose_text_weight, learn_labels, weigh_mail
 from mailroom.cycle.parts import Parts
 from mailroom.cycle.setup import Advance, Answering, Setup
-from mailroom.cycle.steps import MAIL_WEIGHT, encoder_trained_in, reranked
+from mailroom.cycle.steps import MAIL_WEIGHT, TEXT_KAPPA, encoder_trained_in, reranked
 from mailroom.cycle.unlabelled_mail import read_mail
 from mailroom.models.prototypes import PROTOTYPES_NAME
+from mailroom.models.text_weight import UNPROVEN_KAPPA
 from mailroom.models.unlabelled import LEAST_JUDGED, Mail, may_teach
 from mailroom.records import Example
 from mailroom.store.examples import ExampleReader
@@ -44,6 +46,7 @@ class LabelStep:
         embeddings = self._answering.embeddings(self._champion)
         vectors = embeddings.unit([one.text for one in parts.train], advance("reading the examples"))
         a_text = (time.monotonic() - started) / max(1, len(parts.train))
+        self._parts = parts = replace(parts, kappa=self._kappa(texts, vectors))
         gold = [row for row, example in enumerate(parts.train) if example.grade == "gold"]
         found = [self._setup(LABELS_GOLD, texts, parts.gold, vectors[gold], uses_silver=False)]
         if len(gold) < len(parts.train):
@@ -57,9 +60,20 @@ class LabelStep:
         return {
             "setups": [setup.to_dict() for setup in found],
             "seconds_a_text": a_text,
+            "kappa": parts.kappa,
             "mail": len(mail.vectors),
             "mail_weight": mail.weight,
         }
+
+    def _kappa(self, texts: Vectors, vectors: Vectors) -> float:
+        """What texts count behind an encoder that was trained on the examples.
+
+        By gold that the champion's encoder was not trained on; where that is too little, what it was.
+        """
+        parts = self._parts
+        found = choose_text_weight(self._desk.label_ids, texts, parts.train, vectors, self._seed, parts.seen)
+        before = self._desk.champion.manifest.trained_from.get(TEXT_KAPPA, UNPROVEN_KAPPA)
+        return float(before) if found is None else found
 
     def _mail(self, texts: Vectors, vectors: Vectors, allowed_s: float, advance: Advance) -> Mail:
         """Unlabelled mail, and what it should count beside gold and silver; none where it may not count.
@@ -78,7 +92,7 @@ class LabelStep:
             self._work,
             advance,
         )
-        weight = weigh_mail(desk.label_ids, texts, parts.train, vectors, read, self._seed, parts.seen)
+        weight = weigh_mail(desk.label_ids, texts, parts.train, vectors, read, self._seed, parts.known)
         if weight is None:
             weight = float(desk.champion.manifest.trained_from.get(MAIL_WEIGHT, 0.0))
         return Mail(read, weight)
@@ -99,8 +113,8 @@ class LabelStep:
     ) -> Setup:
         path = self._work / name / PROTOTYPES_NAME
         path.parent.mkdir(exist_ok=True)
-        known = bool(self._parts.seen)
-        learn_labels(self._desk.label_ids, texts, examples, vectors, path, self._seed, mail, known)
+        kappa = self._parts.kappa if self._parts.seen else None
+        learn_labels(self._desk.label_ids, texts, examples, vectors, path, self._seed, mail, kappa)
         return Setup(
             name,
             self._champion.bi_encoder,

@@ -6,7 +6,7 @@ insert at the very end, or not at all.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -176,10 +176,9 @@ class _Run:
         if not curated["gold_train"]:
             return self._ending.nothing_new(0, 1)
         parts = kept_parts(self._desk, self._steps.cycle.id)
-        setups = [
-            Setup(**values)
-            for values in self._steps.step("label_vectors", lambda: self._labels(parts))["setups"]
-        ]
+        labels = self._steps.step("label_vectors", lambda: self._labels(parts))
+        parts = replace(parts, kappa=labels["kappa"])
+        setups = [Setup(**values) for values in labels["setups"]]
         mail, late = kept_mail(self._folder.work), self._late_scores(parts)
         judge = Judge(self._desk, self._answering, parts, self._options.seed, mail, late)
         self._steps.step(
@@ -313,8 +312,7 @@ class _Run:
             self._desk,
             self._folder.work,
             self._champion,
-            parts.train,
-            parts.validation,
+            parts,
             self._training_s(parts) * self._second.encoder_share,
             self._options.seed,
             self._tell,

@@ -18,8 +18,9 @@ from mailroom.store.snapshots import Snapshots
 # Emails that tell how long an answer takes.
 _TIMED_EMAILS = 10
 
-# Where a manifest's `trained_from` names the cycle that trained the encoder, and what mail counted.
-ENCODER_CYCLE, MAIL_WEIGHT = "encoder_cycle", "mail_weight"
+# Where a manifest's `trained_from` names the cycle that trained the encoder, what mail counted, and what a
+# label's texts count behind a trained encoder.
+ENCODER_CYCLE, MAIL_WEIGHT, TEXT_KAPPA = "encoder_cycle", "mail_weight", "text_kappa"
 
 # A step, the share of it that is done (0…1), and seconds that are left of it (0 where unknown).
 Tell = Callable[[str, float, float], None]
@@ -143,7 +144,7 @@ def encoder_trained_in(version: ModelVersion) -> str | None:
 def lineage(version: ModelVersion) -> dict[str, Any]:
     """What a version's children keep of it in `trained_from` where they have its encoder and labels."""
     known = version.manifest.trained_from
-    return {name: known[name] for name in (ENCODER_CYCLE, MAIL_WEIGHT) if name in known}
+    return {name: known[name] for name in (ENCODER_CYCLE, MAIL_WEIGHT, TEXT_KAPPA) if name in known}
 
 
 def _train_part(desk: Desk, snapshots: Snapshots, cycle: str | None) -> set[str]:

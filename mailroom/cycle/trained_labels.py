@@ -1,7 +1,8 @@
 """A trained encoder, labelled and unlabelled mail → its label vectors once more, drawn to the mail.
 
 How much the mail counts was chosen behind the champion's encoder, by gold that the labels did not learn from;
-behind the trained one no training gold is left that could choose.
+behind the trained one no training gold is left that could choose. Nor could it say what the labels' texts
+count (κ), which was chosen before.
 """
 
 from collections.abc import Sequence
@@ -58,7 +59,7 @@ def mail_beside_trained(
             path,
             seed,
             Mail(vectors, weight).standing_for(emails),
-            known=True,
+            parts.kappa,
         )
         made = replace(
             setup,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mailroom.cycle.desk import Desk
+from mailroom.cycle.parts import Parts
 from mailroom.cycle.setup import Setup
 from mailroom.models.bi_encoder import BiEncoder
 from mailroom.models.encoder_config import WEIGHTS_NAME
@@ -52,8 +53,7 @@ def train_bi_encoder_step(
     desk: Desk,
     work: Path,
     champion: Setup,
-    train: Sequence[Example],
-    validation: Sequence[Example],
+    parts: Parts,
     budget_s: float,
     seed: int,
     report: Report,
@@ -66,7 +66,7 @@ def train_bi_encoder_step(
     from mailroom.train.bi_encoder_settings import BiEncoderSettings, epochs_for
     from mailroom.train.label_texts import label_texts
 
-    defaults, taught = BiEncoderSettings(), with_some_silver(train, seed)
+    defaults, taught = BiEncoderSettings(text_kappa=parts.kappa), with_some_silver(parts.train, seed)
     settings = replace(
         defaults,
         training=replace(defaults.training, epochs=epochs_for(len(taught)), seed=seed, threads=desk.threads),
@@ -75,14 +75,14 @@ def train_bi_encoder_step(
         Path(champion.bi_encoder) / WEIGHTS_NAME,
         work / "bi_encoder_weights",
         taught,
-        validation,
+        parts.validation,
         label_texts(desk.taxonomy),
         settings,
         checkpoint_dir=work / "bi_encoder_checkpoint",
         progress=lambda progress: report(*told("training the bi-encoder", progress)),
         budget_s=fixed_budget(work / "bi_encoder_budget.json", budget_s),
     )
-    return exported(desk, work, TRAINED, result, train, report)
+    return exported(desk, work, TRAINED, result, parts.train, report)
 
 
 def exported(

@@ -58,7 +58,7 @@ def words_step(
                 vectors,
                 seed,
                 mail=weighed(mail, setup),
-                seen=parts.seen,
+                known=parts.known,
             )
         )
         if head is None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from mailroom.errors import DataError, ModelError
 from mailroom.models.softmax_head import sharpen
-from mailroom.models.text_weight import choose_kappa
+from mailroom.models.text_weight import UNPROVEN_KAPPA, choose_kappa
 
 Vectors = NDArray[np.float32]
 Targets = NDArray[np.intp]
@@ -31,8 +31,6 @@ _SHIFT_CAUTION = 5.0
 _STEPS = (0, 30, 100, 300)
 _LEAST_EXAMPLES = 40
 _FOLDS = 3
-# What a label's texts count behind an encoder that was trained on the examples: these choose nothing then.
-_PLAIN_KAPPA = 2.0
 
 
 @dataclass(frozen=True)
@@ -159,18 +157,19 @@ def choose_fit(
 ) -> Fit:
     """How label vectors learn best from these examples; most of the work of learning them."""
     if kappa is None:
-        kappa = choose_kappa(text_vectors, examples.vectors, examples.targets, examples.weights, seed)
+        parts = (examples.vectors, examples.targets, examples.weights)
+        kappa = choose_kappa(text_vectors, *parts, seed) or UNPROVEN_KAPPA
     if len(examples.targets) < _LEAST_EXAMPLES:
         return Fit(kappa, 0, _gain_left_out(text_vectors, examples, kappa))
     return Fit(kappa, *_choose(text_vectors, examples, kappa, seed))
 
 
-def plain_fit(text_vectors: Vectors, examples: LabelledVectors) -> Fit:
+def plain_fit(text_vectors: Vectors, examples: LabelledVectors, kappa: float) -> Fit:
     """How label vectors learn behind an encoder that was trained on these very examples: without sharpening.
 
-    It answers them right whatever is chosen, so that nothing can be chosen by them.
+    It answers them right whatever is chosen, so that they choose nothing; `kappa` was chosen before.
     """
-    return Fit(_PLAIN_KAPPA, 0, _gain_left_out(text_vectors, examples, _PLAIN_KAPPA))
+    return Fit(kappa, 0, _gain_left_out(text_vectors, examples, kappa))
 
 
 def make_prototypes(

@@ -22,18 +22,24 @@ _COPY = 0.97
 
 
 def choose_kappa(
-    texts: Vectors, vectors: Vectors, targets: NDArray[np.intp], weights: NDArray[np.float32], seed: int = 0
-) -> float:
-    """The κ with which most examples are answered right, each without itself.
+    texts: Vectors,
+    vectors: Vectors,
+    targets: NDArray[np.intp],
+    weights: NDArray[np.float32],
+    seed: int = 0,
+    judges: NDArray[np.bool_] | None = None,
+) -> float | None:
+    """The κ with which most examples are answered right, each without itself; None where too few can be.
 
-    `texts` (labels, d) and `vectors` (n, d) have unit length; `targets` (n,) are rows of `texts`. Of equally
-    good ones the largest is taken, which trusts the texts most.
+    `texts` (labels, d) and `vectors` (n, d) have unit length; `targets` (n,) are rows of `texts`. Only the
+    examples of `judges` (n,) are answered, all of them unless it is given. Of equally good ones the largest
+    is taken, which trusts the texts most.
     """
     sums = np.zeros_like(texts)
     np.add.at(sums, targets, vectors * weights[:, None])
-    judged = _informative(vectors, targets, weights, seed)
+    judged = _informative(vectors, targets, weights, seed, judges)
     if len(judged) < _LEAST_JUDGED:
-        return UNPROVEN_KAPPA
+        return None
     asked, own, share = vectors[judged], targets[judged], weights[judged]
     without = sums[own] - asked * share[:, None]  # (j, d)
     hits = [_hits(kappa, texts, sums, asked, own, without, share) for kappa in KAPPAS]
@@ -57,15 +63,20 @@ def _hits(
 
 
 def _informative(
-    vectors: Vectors, targets: NDArray[np.intp], weights: NDArray[np.float32], seed: int
+    vectors: Vectors,
+    targets: NDArray[np.intp],
+    weights: NDArray[np.float32],
+    seed: int,
+    judges: NDArray[np.bool_] | None,
 ) -> NDArray[np.intp]:
-    """Rows of examples whose label has others, none of them a copy; at most so many, drawn with the seed."""
+    """Rows of `judges` whose label has others, none of them a copy; at most so many, drawn with the seed."""
     kept: list[int] = []
     for rows in _rows_of_labels(targets, weights):
         alike = vectors[rows] @ vectors[rows].T
         np.fill_diagonal(alike, -1.0)
         kept += rows[alike.max(axis=1) < _COPY].tolist()
     found = np.sort(np.array(kept, dtype=np.intp))
+    found = found if judges is None else found[judges[found]]
     if len(found) <= _MOST_JUDGED:
         return found
     return np.random.default_rng(seed).choice(found, _MOST_JUDGED, replace=False)

@@ -17,6 +17,7 @@ from mailroom.errors import DataError
 from mailroom.models.prototypes import (
     LabelledVectors,
     Prototypes,
+    choose_fit,
     common_shift,
     fit_prototypes,
     likeness_gain,
@@ -99,7 +100,7 @@ def train_bi_encoder(
     if not len(train.labelled):
         raise DataError("expected labelled emails to train a bi-encoder on, got none")
     texts = encode_label_texts(encoder, labels)
-    start = _start(encoder, train, labels, texts, settings)
+    start, kappa = _start(encoder, train, labels, texts, settings)
     model = RetrievalModel(encoder, unit(start.label_vectors([label.id for label in labels], texts)))
     task = RetrievalTask(model, train, labels, settings)
     evaluate = Evaluation(model, held_back)
@@ -108,7 +109,7 @@ def train_bi_encoder(
     encoder.prepare(settings.training)
     result = TrainingLoop(task, settings.training, check, checkpoint, progress, budget_s).train()
     encoder.save(out)
-    learned = _LearnedLabels(model, train, held_back, labels)
+    learned = _LearnedLabels(model, train, held_back, labels, kappa)
     prototypes, top1, recall = learned.best(start.gain)
     return BiEncoderResult(
         out, prototypes, result, result.history[0][1] if result.history else math.nan, top1, recall
@@ -121,8 +122,8 @@ def _start(
     labels: Sequence[LabelTexts],
     texts: Vectors,
     settings: BiEncoderSettings,
-) -> Prototypes:
-    """Prototypes of the untrained encoder, from some examples of each label."""
+) -> tuple[Prototypes, float]:
+    """Prototypes of the untrained encoder, from some examples of each label; and what texts count, κ."""
     generator = np.random.default_rng(settings.training.seed)
     order = train.labelled[generator.permutation(len(train.labelled))]
     taken = np.zeros(len(labels), dtype=int)
@@ -133,16 +134,24 @@ def _start(
             picked.append(row)
     vectors = encoder.encode([train.ids[row] for row in picked])
     known = LabelledVectors(vectors, train.targets[picked], train.weights[picked])
-    return fit_prototypes([label.id for label in labels], texts, known, seed=settings.training.seed)
+    fit = choose_fit(texts, known, settings.text_kappa, settings.training.seed)
+    ids = [label.id for label in labels]
+    return fit_prototypes(ids, texts, known, seed=settings.training.seed, fit=fit), fit.kappa
 
 
 class _LearnedLabels:
     """The label vectors of a trained encoder: those that were trained with it, or made anew behind it."""
 
     def __init__(
-        self, model: RetrievalModel, train: Rows, held_back: Rows, labels: Sequence[LabelTexts]
+        self,
+        model: RetrievalModel,
+        train: Rows,
+        held_back: Rows,
+        labels: Sequence[LabelTexts],
+        kappa: float,
     ) -> None:
         self._model, self._train, self._held_back, self._labels = model, train, held_back, labels
+        self._kappa = kappa
         self._texts = encode_label_texts(model.encoder, labels)
         self._asked = model.encoder.encode(held_back.ids)
 
@@ -164,7 +173,7 @@ class _LearnedLabels:
         rows, train = self._train.labelled, self._train
         vectors = self._model.encoder.encode([train.ids[row] for row in rows.tolist()])
         known = LabelledVectors(vectors, train.targets[rows], train.weights[rows])
-        fit = plain_fit(self._texts, known)
+        fit = plain_fit(self._texts, known, self._kappa)
         return fit_prototypes([label.id for label in self._labels], self._texts, known, fit=fit)
 
     def _trained(self, starting_gain: float) -> Prototypes:

@@ -28,13 +28,16 @@ class BiEncoderSettings:
 
     `training.read_out_learning_rate` is that of the label vectors. `scale` multiplies cosines before the
     softmax. `max_tokens` are read of a text. `wordings_weight` ≥ 0 adds ranking of the labels' texts as a
-    second loss, which keeps labels without examples retrievable by their texts.
+    second loss, which keeps labels without examples retrievable by their texts. `text_kappa` is what a
+    label's texts count, in emails, in label vectors made behind the trained encoder; None lets the examples
+    choose by the untrained one, which must not have learned them before.
     """
 
     training: TrainSettings = field(default_factory=_training)
     scale: float = 20.0
     max_tokens: int = 128
     wordings_weight: float = 0.5
+    text_kappa: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot train anything; ConfigError names the setting."""
@@ -44,6 +47,8 @@ class BiEncoderSettings:
             raise ConfigError(f"max_tokens must be at least 8, got {self.max_tokens!r}")
         if self.wordings_weight < 0:
             raise ConfigError(f"wordings_weight must be at least 0, got {self.wordings_weight!r}")
+        if self.text_kappa is not None and not self.text_kappa > 0:
+            raise ConfigError(f"text_kappa must be above 0, got {self.text_kappa!r}")
 
 
 def epochs_for(examples: int) -> int:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,12 +7,15 @@ from numpy.typing import NDArray
 from mailroom.cycle.label_learning import (
     FOLDS,
     _gold_folds,
+    choose_text_weight,
     cross_fitted_answers,
     labelled_vectors,
     learn_labels,
     word_lessons,
 )
+from mailroom.cycle.parts import Known
 from mailroom.models.prototypes import fit_prototypes, load_prototypes, plain_fit
+from mailroom.models.text_weight import choose_kappa
 from mailroom.records import Example
 from tests.curate.small import letters
 
@@ -28,11 +32,11 @@ def make(count: int, grade: str = "gold", thread: str = "") -> list[Example]:
 
 
 def vectors_of(
-    examples: list[Example], swapped: bool = False
+    examples: list[Example], swapped: bool = False, noise: float = 0.05
 ) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
     """Mail of a label lies in one direction, which is not that of the label's own text."""
     generator = np.random.default_rng(0)
-    vectors = generator.normal(scale=0.05, size=(len(examples), 8)).astype(np.float32)
+    vectors = generator.normal(scale=noise, size=(len(examples), 8)).astype(np.float32)
     for row, example in enumerate(examples):
         vectors[row, 4 + LABELS.index(example.label)] += 1
     unit: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -89,12 +93,28 @@ def test_what_the_encoder_was_trained_on_chooses_nothing(tmp_path: Path) -> None
     vectors = vectors_of(examples)
     place = {label: row for row, label in enumerate(LABELS)}
     emails = labelled_vectors(examples, vectors, place)
-    known = learn_labels(LABELS, TEXTS, examples, vectors, tmp_path / "known.npz", 0, known=True)
-    plain = fit_prototypes(LABELS, TEXTS, emails, fit=plain_fit(TEXTS, emails))
-    assert np.array_equal(known.vectors, plain.vectors)
-    assert plain_fit(TEXTS, emails).steps == 0
-    seen = {example.email_id for example in examples[:-10]}
-    lessons = word_lessons(LABELS, TEXTS, examples, vectors, 0, seen=seen)
-    assert lessons.chosen_fit() == plain_fit(TEXTS, emails)
+    learned = learn_labels(LABELS, TEXTS, examples, vectors, tmp_path / "known.npz", 0, kappa=8.0)
+    fit = plain_fit(TEXTS, emails, 8.0)
+    plain = fit_prototypes(LABELS, TEXTS, emails, fit=fit)
+    assert np.array_equal(learned.vectors, plain.vectors)
+    assert (fit.steps, fit.kappa) == (0, 8.0)
+    known = Known(frozenset(example.email_id for example in examples[:-10]), 8.0)
+    lessons = word_lessons(LABELS, TEXTS, examples, vectors, 0, known=known)
+    assert lessons.chosen_fit() == fit
     assert (lessons.folds >= 0).sum() == 10
     assert word_lessons(LABELS, TEXTS, examples, vectors, 0).fit is None
+
+
+def test_gold_that_the_encoder_never_saw_says_what_texts_count() -> None:
+    examples = make(120)
+    vectors = vectors_of(examples, noise=0.3)
+    seen = frozenset(example.email_id for example in examples[:60])
+    chosen = choose_text_weight(LABELS, TEXTS, examples, vectors, 0, seen)
+    judges = np.arange(len(examples)) >= 60
+    emails = labelled_vectors(examples, vectors, {label: row for row, label in enumerate(LABELS)})
+    expected = choose_kappa(TEXTS, vectors, emails.targets, emails.weights, 0, judges)
+    assert chosen == expected is not None
+    silver = [replace(example, grade="silver") for example in examples]
+    assert choose_text_weight(LABELS, TEXTS, silver, vectors, 0) is None
+    few = frozenset(example.email_id for example in examples[:100])
+    assert choose_text_weight(LABELS, TEXTS, examples, vectors, 0, few) is None

@@ -74,10 +74,14 @@ def test_what_the_encoder_was_trained_on_judges_nothing_behind_it(workspace: Pat
     say(workspace, 12, first=500)
     second = learn(workspace, force=True)
     with Workspace.open(workspace) as opened:
+        begun = CycleLog(opened.database).get(str(first.cycle))
+        kappa = begun.steps["label_vectors"]["kappa"]  # type: ignore[union-attr]
         # Label vectors behind the trained encoder leave it as it was.
         for outcome in (first, second):
             manifest = load_version(workspace / "models" / str(outcome.version)).manifest
             assert manifest.trained_from["encoder_cycle"] == first.cycle
+            # Twelve new emails are too few to choose anew what the labels' texts count.
+            assert manifest.trained_from["text_kappa"] == kappa
         log, snapshots = CycleLog(opened.database), Snapshots(opened.database)
         steps = log.get(str(second.cycle)).steps  # type: ignore[union-attr]
         seen, gold = (

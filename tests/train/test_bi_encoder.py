@@ -11,7 +11,7 @@ import torch
 from mailroom.errors import ConfigError, DataError, ModelError
 from mailroom.models.bi_encoder import BiEncoder
 from mailroom.models.export import export_bi_encoder
-from mailroom.models.prototypes import LabelledVectors, fit_prototypes, plain_fit
+from mailroom.models.prototypes import LabelledVectors, choose_fit, fit_prototypes, plain_fit
 from mailroom.records import Example
 from mailroom.taxonomy import load_taxonomy
 from mailroom.train.bi_encoder import (
@@ -106,8 +106,21 @@ def test_little_validation_neither_stops_a_run_nor_picks_its_label_vectors(
     targets = np.array([names.index(one.label) for one in examples])
     known = LabelledVectors(vectors, targets, np.ones(40, dtype=np.float32))
     texts = encode_label_texts(encoder, LABELS)
-    anew = fit_prototypes(names, texts, known, fit=plain_fit(texts, known))
+    untrained = TextEncoder(source, SETTINGS.max_tokens)
+    before = untrained.encode([untrained.email_ids(one.text) for one in examples])
+    starting = LabelledVectors(before, targets, known.weights)
+    kappa = choose_fit(encode_label_texts(untrained, LABELS), starting).kappa
+    anew = fit_prototypes(names, texts, known, fit=plain_fit(texts, known, kappa))
     assert few.prototypes.vectors == pytest.approx(anew.vectors, abs=1e-4)
+
+
+def test_what_texts_count_behind_the_trained_encoder_may_be_given(source: Path, tmp_path: Path) -> None:
+    settings = dataclasses.replace(SETTINGS, text_kappa=1e6)
+    result = train_bi_encoder(source, tmp_path / "out", make_examples(40), (), LABELS, settings)
+    texts = encode_label_texts(TextEncoder(result.directory, SETTINGS.max_tokens), LABELS)
+    shifted = texts + result.prototypes.shift
+    expected = shifted / np.linalg.norm(shifted, axis=1, keepdims=True)
+    assert result.prototypes.vectors == pytest.approx(expected, abs=1e-3)
 
 
 @pytest.mark.parametrize("killed_at", [4, 11])
