@@ -2,7 +2,8 @@
 
 `thresholds` says which answers are sure enough. Of those, never an email that resembles one with a label,
 never one of a conversation that models are judged by, never two that resemble each other, and no label
-beyond its cap.
+beyond its cap. The same holds for pseudo-labelled emails, whose answers are only expected to be right: an
+encoder is trained on them beside the rest (self-training), and nothing else learns from them.
 """
 
 import hashlib
@@ -19,6 +20,8 @@ from mailroom.taxonomy import Taxonomy
 
 # The weight of the surest answer and of the least sure that is taken, beside gold's 1.
 MAX_WEIGHT, MIN_WEIGHT = 0.8, 0.4
+# More pseudo-labelled emails take longer and were not measured.
+MOST_PSEUDO = 3_000
 
 
 class ClassifiedEmail(Protocol):
@@ -45,10 +48,14 @@ class LabelledText(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SilverReport:
-    """How many of `pool` emails were taken, by which thresholds, of which labels, and why others were not."""
+    """How many of `pool` emails were taken, by which thresholds, of which labels, and why others were not.
+
+    `pseudo` more are expected to be right, and train an encoder alone.
+    """
 
     pool: int
     taken: int
+    pseudo: int
     thresholds: tuple[Threshold, ...]
     labels: Mapping[str, int]
     left_out: Mapping[str, int]
@@ -60,9 +67,10 @@ class SilverReport:
 
 @dataclass(frozen=True, slots=True)
 class Silver:
-    """Silver examples, in an order that says nothing, and the report on them."""
+    """Silver and pseudo-labelled examples, in orders that say nothing, and the report on them."""
 
     examples: tuple[Example, ...]
+    pseudo: tuple[Example, ...]
     report: SilverReport
 
 
@@ -84,18 +92,27 @@ def collect_silver(
     usable = _usable(pool, {email.email_id for email in labelled}, gold, taxonomy, left_out)
     chosen = choose([email.prediction for email in usable], audited, rules, answered)
     left_out["not sure enough"] = len(usable) - len(chosen.rank_of)
-    order = sorted(chosen.rank_of, key=lambda place: _shuffled(usable[place].email_id, rules.seed))
+    order, others = (
+        sorted(places, key=lambda place: _shuffled(usable[place].email_id, rules.seed))
+        for places in (chosen.rank_of, chosen.likely)
+    )
     distinct = _distinct(usable, order, labelled, left_out)
     kept = _capped(usable, distinct, rules.max_per_label, left_out)
     examples = tuple(_example(usable[place], chosen.rank_of[place]) for place in kept)
+    # Twice as many as may be needed are looked at: on mail of which every second is a copy it is as many.
+    known = [*labelled, *(usable[place] for place in kept)]
+    likely = _distinct(usable, others[: 2 * MOST_PSEUDO], known, Counter())
+    likely = _capped(usable, likely, rules.max_per_label, Counter())[:MOST_PSEUDO]
+    pseudo = tuple(_example(usable[place], chosen.likely[place]) for place in likely)
     report = SilverReport(
         pool=len(pool),
         taken=len(examples),
+        pseudo=len(pseudo),
         thresholds=chosen.thresholds,
         labels=dict(Counter(example.label for example in examples).most_common()),
         left_out={reason: count for reason, count in left_out.most_common() if count},
     )
-    return Silver(examples, report)
+    return Silver(examples, pseudo, report)
 
 
 def _usable(

@@ -7,7 +7,7 @@ lets them through, since a cap that holds back the easy labels would leave the h
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -88,10 +88,14 @@ class Threshold:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """Places of the answers that are sure enough, with their rank among their like (0…1, 0 the surest)."""
+    """Places of the answers that are sure enough, with their rank among their like (0…1, 0 the surest).
+
+    `likely` are places of others that are expected to be right as often as the target asks, unproven.
+    """
 
     rank_of: Mapping[int, float]
     thresholds: tuple[Threshold, ...]
+    likely: Mapping[int, float] = field(default_factory=dict)
 
 
 def choose(
@@ -116,6 +120,7 @@ def choose(
     for audit in audited:
         audits[audit.prediction.label if audit.prediction.label in own else None].append(audit)
     rank_of: dict[int, float] = {}
+    likely: dict[int, float] = {}
     thresholds = []
     for label in (None, *own):
         if not places[label]:
@@ -123,8 +128,9 @@ def choose(
         group = _Group([answers[place] for place in places[label]], audits[label], rules, labelled)
         taken, threshold = group.choose(label, error_rate)
         thresholds.append(threshold)
-        rank_of |= {places[label][i]: float(group.ranks[i]) for i in np.flatnonzero(taken).tolist()}
-    return Chosen(rank_of, tuple(thresholds))
+        rank_of |= group.ranked(places[label], taken)
+        likely |= group.ranked(places[label], group.likely() & ~taken)
+    return Chosen(rank_of, tuple(thresholds), likely)
 
 
 class _Group:
@@ -140,6 +146,7 @@ class _Group:
         self._answers, self._audits, self._rules = answers, audits, rules
         self._labelled = labelled
         self.ranks, self._audit_ranks = rank_answers(answers, [audit.prediction for audit in audits])
+        self._agreed: Mask = np.array([stages_agree(answer) for answer in answers], dtype=np.bool_)
         self._correct: Mask = np.array([audit.correct for audit in audits], dtype=np.bool_)
         # One draw for every audit, whatever the cut: it passes a cap or it does not.
         self._draws: Ranks = np.array([_draw(audit.prediction, rules.seed) for audit in audits])
@@ -154,16 +161,39 @@ class _Group:
             taken = self.ranks <= trusted.cut.share
             taken &= np.array([answer.label not in refused for answer in self._answers], dtype=np.bool_)
             return taken, self._threshold(label, "audited", trusted, taken, refused)
-        agreed = np.array([stages_agree(answer) for answer in self._answers], dtype=np.bool_)
-        surest = agreed & (self.ranks <= rules.unproven_share)
-        expected = expected_precision(
-            [answer.prediction.probability for answer in self._labelled],
-            [answer.correct for answer in self._labelled],
-            [self._answers[i].probability for i in np.flatnonzero(surest).tolist()],
-        )
+        surest = self._agreed & (self.ranks <= rules.unproven_share)
+        expected = self._expected(surest)
         basis, credit = self._on_credit(expected)
         taken = surest & (basis == "unproven")
         return taken, replace(self._threshold(label, basis, credit, taken, ()), expected=expected)
+
+    def likely(self) -> Mask:
+        """The largest share of the surest answers of both stages that is expected to keep to the target.
+
+        By labelled answers, where audits do not speak against it.
+        """
+        rules = self._rules
+        for share in reversed(SHARES):
+            inside = self._agreed & (self.ranks <= share)
+            shown = self._audit_ranks <= share
+            audited, right = int(shown.sum()), int(self._correct[shown].sum())
+            refuted = audited > 0 and upper_bound(right, audited, rules.error_rate) < rules.target_precision
+            expected = None if refuted else self._expected(inside)
+            if expected is not None and expected >= rules.target_precision:
+                return inside
+        return np.zeros(len(self._answers), dtype=np.bool_)
+
+    def ranked(self, places: Sequence[int], chosen: Mask) -> dict[int, float]:
+        """The ranks of the `chosen` answers, by their places."""
+        return {places[i]: float(self.ranks[i]) for i in np.flatnonzero(chosen).tolist()}
+
+    def _expected(self, chosen: Mask) -> float | None:
+        """How many of the chosen answers (0…1) labelled ones lead one to expect right."""
+        return expected_precision(
+            [answer.prediction.probability for answer in self._labelled],
+            [answer.correct for answer in self._labelled],
+            [self._answers[i].probability for i in np.flatnonzero(chosen).tolist()],
+        )
 
     def _cut(self, share: float) -> Cut:
         """The surest share as it will be delivered: of each label, what its cap lets through."""

@@ -25,7 +25,7 @@ from mailroom.cycle.outcome import Outcome
 from mailroom.cycle.promote import promote, prune, publish
 from mailroom.cycle.setup import Answering, champion_setup
 from mailroom.cycle.steps import Tell, advance_with, learned_in, lineage, summary_line
-from mailroom.cycle.training import fixed_budget, told
+from mailroom.cycle.training import first_given, told
 from mailroom.errors import CycleBusyError, DataError, MailroomError, ModelError, PromotionRefused, StoreError
 from mailroom.models.encoder_config import WEIGHTS_NAME
 from mailroom.models.registry import CROSS_ENCODER, ModelVersion, load_version
@@ -193,7 +193,7 @@ class _Run:
         training = replace(
             defaults.training, epochs=epochs, seed=self._options.seed, threads=self._desk.threads
         )
-        budget_s = fixed_budget(self._folder / "budget.json", self._training_s(gold, answering))
+        budget_s = first_given(self._folder / "budget.json", self._training_s(gold, answering))
         self._tell("training on hidden words", 0.0, budget_s)
         result = adapt_encoder(
             Path(self._champion.bi_encoder) / WEIGHTS_NAME,

@@ -16,10 +16,11 @@ from mailroom.config import LearningSettings
 from mailroom.curate.gold import Gold, collect_gold
 from mailroom.curate.hard_negatives import add_hard_negatives
 from mailroom.curate.silver import Silver, collect_silver
-from mailroom.curate.split import Part, SplitShares
+from mailroom.curate.split import SplitShares
 from mailroom.curate.thresholds import Audited, SilverRules
 from mailroom.records import OUTSIDE, Email, Example, Prediction
 from mailroom.store.examples import ExampleReader
+from mailroom.store.snapshots import Part
 from mailroom.taxonomy import Taxonomy
 
 # Emails answered anew so far, and of how many.
@@ -60,7 +61,12 @@ class Curated:
 
     def parts(self) -> dict[Part, tuple[Example, ...]]:
         """The examples of each part."""
-        return {"train": self.train, "validation": self.gold.validation, "evaluation": self.gold.evaluation}
+        return {
+            "train": self.train,
+            "validation": self.gold.validation,
+            "evaluation": self.gold.evaluation,
+            "pseudo": self.silver.pseudo,
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON-ready values; no example and no text."""

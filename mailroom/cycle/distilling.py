@@ -16,7 +16,7 @@ import numpy as np
 from mailroom.cycle.desk import Desk
 from mailroom.cycle.parts import Parts
 from mailroom.cycle.setup import Advance, Answering, Setup
-from mailroom.cycle.training import Report, Trained, exported, fixed_budget, told
+from mailroom.cycle.training import Report, Trained, exported, first_given, told
 from mailroom.models.cross_encoder import load_cross_encoder
 from mailroom.models.encoder_config import WEIGHTS_NAME
 from mailroom.records import Email
@@ -67,7 +67,7 @@ def distil_step(
         replace(defaults, training=training),
         work / "taught_checkpoint",
         lambda progress: report(*told("teaching the bi-encoder", progress)),
-        fixed_budget(work / "taught_budget.json", budget_s),
+        first_given(work / "taught_budget.json", budget_s),
         lessons,
     )
     return exported(desk, work, TAUGHT, result, parts.train, report, {"lessons": len(lessons)})

@@ -19,7 +19,7 @@ from mailroom.cycle.desk import Desk
 from mailroom.cycle.label_learning import labelled_vectors
 from mailroom.cycle.parts import Parts
 from mailroom.cycle.setup import Answering, Setup
-from mailroom.cycle.training import Report, fixed_budget, told
+from mailroom.cycle.training import Report, first_given, told
 from mailroom.errors import ModelError
 from mailroom.models.bi_encoder import BiEncoder
 from mailroom.models.cross_encoder import load_cross_encoder
@@ -115,7 +115,7 @@ def train_cross_encoder_step(
         top1_evaluator(judged) if judged else None,
         work / "cross_encoder_checkpoint",
         lambda progress: report(*told("training the cross-encoder", progress)),
-        fixed_budget(work / "cross_encoder_budget.json", budget_s),
+        first_given(work / "cross_encoder_budget.json", budget_s),
     )
     blend = _fit(model, encoder, asked, texts)
     model.config = replace(

@@ -13,7 +13,7 @@ from mailroom.models.registry import ModelVersion
 from mailroom.records import Email
 from mailroom.store.cycles import CycleLog
 from mailroom.store.examples import ExampleReader
-from mailroom.store.snapshots import Snapshots
+from mailroom.store.snapshots import Part, Snapshots
 
 # Emails that tell how long an answer takes.
 _TIMED_EMAILS = 10
@@ -115,9 +115,10 @@ def doubt_notes(steps: Mapping[str, Any]) -> tuple[str, ...]:
 def kept_parts(desk: Desk, cycle_id: str) -> Parts:
     """The examples of a cycle as they were kept, and which of them the champion and its encoder know."""
     snapshots = Snapshots(desk.database)
-    parts = {part: tuple(snapshots.load(cycle_id, part)) for part in ("train", "validation", "evaluation")}
-    learned = _train_part(desk, snapshots, learned_in(desk.champion))
-    seen = _train_part(desk, snapshots, encoder_trained_in(desk.champion))
+    names: tuple[Part, ...] = ("train", "validation", "evaluation", "pseudo")
+    parts = {part: tuple(snapshots.load(cycle_id, part)) for part in names}
+    learned = _emails_of(desk, snapshots, learned_in(desk.champion), "train")
+    seen = _emails_of(desk, snapshots, encoder_trained_in(desk.champion), "train", "pseudo")
     ids = [one.email_id for one in parts["train"]]
     return Parts(
         parts["train"],
@@ -125,6 +126,7 @@ def kept_parts(desk: Desk, cycle_id: str) -> Parts:
         parts["evaluation"],
         frozenset(one for one in ids if one not in learned),
         frozenset(one for one in ids if one in seen),
+        pseudo=parts["pseudo"],
     )
 
 
@@ -147,8 +149,8 @@ def lineage(version: ModelVersion) -> dict[str, Any]:
     return {name: known[name] for name in (ENCODER_CYCLE, MAIL_WEIGHT, TEXT_KAPPA) if name in known}
 
 
-def _train_part(desk: Desk, snapshots: Snapshots, cycle: str | None) -> set[str]:
-    """Emails that the cycle learned from, as far as it is known here."""
+def _emails_of(desk: Desk, snapshots: Snapshots, cycle: str | None, *parts: Part) -> set[str]:
+    """Emails of these parts of the cycle, as far as it is known here."""
     if cycle is None or CycleLog(desk.database).get(cycle) is None:
         return set()
-    return {example.email_id for example in snapshots.load(cycle, "train")}
+    return {example.email_id for part in parts for example in snapshots.load(cycle, part)}

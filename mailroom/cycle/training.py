@@ -17,6 +17,7 @@ import numpy as np
 
 from mailroom.cycle.desk import Desk
 from mailroom.cycle.parts import Parts
+from mailroom.cycle.self_training import affordable, model_answered
 from mailroom.cycle.setup import Setup
 from mailroom.models.bi_encoder import BiEncoder
 from mailroom.models.encoder_config import WEIGHTS_NAME
@@ -42,11 +43,15 @@ Report = Callable[[str, float, float], None]
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A trained and exported encoder: how it answers, the int8 gate's verdict, figures of its training."""
+    """A trained and exported encoder: how it answers, the int8 gate's verdict, figures of its training.
+
+    `pseudo` are the examples that it alone was trained on.
+    """
 
     setup: Setup
     parity: dict[str, Any]
     figures: dict[str, Any]
+    pseudo: tuple[Example, ...] = ()
 
 
 def train_bi_encoder_step(
@@ -54,35 +59,42 @@ def train_bi_encoder_step(
     work: Path,
     champion: Setup,
     parts: Parts,
+    trains_itself: bool,
     budget_s: float,
     seed: int,
     report: Report,
 ) -> Trained:
     """Fine-tune the champion's encoder within `budget_s`, export it, and compare its int8 graph with fp32.
 
-    ModelError where training breaks down.
+    Where it `trains_itself`, also on what the champion answered, as much as there is time for. ModelError
+    where training breaks down.
     """
     from mailroom.train.bi_encoder import train_bi_encoder
-    from mailroom.train.bi_encoder_settings import BiEncoderSettings, epochs_for
+    from mailroom.train.bi_encoder_settings import EPOCHS_WITH_PSEUDO, BiEncoderSettings, epochs_for
     from mailroom.train.label_texts import label_texts
 
-    defaults, taught = BiEncoderSettings(text_kappa=parts.kappa), with_some_silver(parts.train, seed)
-    settings = replace(
-        defaults,
-        training=replace(defaults.training, epochs=epochs_for(len(taught)), seed=seed, threads=desk.threads),
-    )
+    source, known = Path(champion.bi_encoder) / WEIGHTS_NAME, with_some_silver(parts.train, seed)
+    answered = model_answered(parts, known, seed) if trains_itself else []
+    budget_s = first_given(work / "bi_encoder_budget.json", budget_s)
+    fits = affordable(source, len(known), answered, EPOCHS_WITH_PSEUDO, budget_s, desk.threads)
+    pseudo = answered[: int(first_given(work / "bi_encoder_pseudo.json", fits))]
+    epochs = EPOCHS_WITH_PSEUDO if pseudo else epochs_for(len(known))
+    defaults = BiEncoderSettings(text_kappa=parts.kappa)
+    training = replace(defaults.training, epochs=epochs, seed=seed, threads=desk.threads)
     result = train_bi_encoder(
-        Path(champion.bi_encoder) / WEIGHTS_NAME,
+        source,
         work / "bi_encoder_weights",
-        taught,
+        [*known, *pseudo],
         parts.validation,
         label_texts(desk.taxonomy),
-        settings,
+        replace(defaults, training=training),
         checkpoint_dir=work / "bi_encoder_checkpoint",
         progress=lambda progress: report(*told("training the bi-encoder", progress)),
-        budget_s=fixed_budget(work / "bi_encoder_budget.json", budget_s),
+        budget_s=budget_s,
     )
-    return exported(desk, work, TRAINED, result, parts.train, report)
+    trained = exported(desk, work, TRAINED, result, parts.train, report, {"pseudo_labelled": len(pseudo)})
+    read = {one.email_id for one in pseudo}
+    return replace(trained, pseudo=tuple(one for one in parts.pseudo if one.email_id in read))
 
 
 def exported(
@@ -144,13 +156,16 @@ def bi_encoder_gate(desk: Desk, directory: Path, emails: Sequence[str]) -> dict[
     return parity(fp32, int8, names, emails[::stride][:_GATE_EMAILS]).to_dict()
 
 
-def fixed_budget(path: Path, budget_s: float) -> float:
-    """The budget that the run was first given: a resumed one has used a part of it already."""
+def first_given(path: Path, number: float) -> float:
+    """The number that the run was first given, which a resumed one goes on with.
+
+    Of a budget it has used a part already, and other texts would be another run.
+    """
     try:
         return float(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError):
-        path.write_text(json.dumps(budget_s), encoding="utf-8")
-        return budget_s
+        path.write_text(json.dumps(number), encoding="utf-8")
+        return number
 
 
 def told(step: str, progress: "Progress") -> tuple[str, float, float]:

@@ -15,6 +15,7 @@ from mailroom.cycle.unlabelled_mail import kept_mail, read_mail, weighed
 from mailroom.models import unlabelled
 from mailroom.store.cycles import CycleLog
 from mailroom.store.prediction_log import LogEntry
+from mailroom.store.snapshots import Snapshots
 from mailroom.workspace import Workspace
 from mailroom.workspace.learning import learn_workspace
 from tests.cycle.desk import LABELS, mail, say, set_settings
@@ -100,6 +101,29 @@ def test_with_much_gold_only_a_trained_encoder_is_drawn_to_mail(
     assert (drawn["mail_weight"], drawn["bi_encoder"]) == (0.1, tried["trained_bi_encoder"]["bi_encoder"])
     assert drawn["prototypes"] != tried["trained_bi_encoder"]["prototypes"]
     assert steps["mail_beside_trained"]["mail"] == steps["label_vectors"]["mail"] > 0
+
+
+@pytest.mark.parametrize("weight", [0.1, 0.0])
+def test_an_encoder_trains_itself_where_mail_teaches(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, weight: float
+) -> None:
+    monkeypatch.setattr(unlabelled, "WEIGHTS", (weight,))
+    monkeypatch.setattr("mailroom.train.bi_encoder_settings._MOST_EPOCHS", 2)
+    monkeypatch.setattr("mailroom.curate.thresholds.expected_precision", lambda *_: 0.99)
+    monkeypatch.setattr("mailroom.cycle.training.affordable", lambda *asked: min(20, len(asked[2])))
+    set_settings(workspace, train_from_gold=50)
+    steps = learn_with_unlabelled(workspace)
+    trained = steps["bi_encoder"]["figures"]["pseudo_labelled"]
+    assert trained == (20 if weight else 0)
+    with Workspace.open(workspace, read_only=True) as opened:
+        snapshots = Snapshots(opened.database)
+        cycle = next(iter(CycleLog(opened.database).history())).id
+        pseudo = list(snapshots.load(cycle, "pseudo"))
+        others = {one.email_id for part in ("train", "evaluation") for one in snapshots.load(cycle, part)}
+    # Silver that the encoder was trained on stands among what the labels learned from, and nowhere twice.
+    assert len(pseudo) <= trained
+    assert bool(pseudo) == bool(weight)
+    assert not {one.email_id for one in pseudo} & others
 
 
 def learn_with_unlabelled(root: Path) -> Any:
