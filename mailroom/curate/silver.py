@@ -82,15 +82,16 @@ def collect_silver(
     taxonomy: Taxonomy,
     rules: SilverRules,
     answered: Sequence[Audited] = (),
+    held_back: Sequence[Audited] = (),
 ) -> Silver:
     """Choose among `pool`, which are answers of one model.
 
-    `labelled` are all emails with a label, `gold` is what came of them, and `answered` the logged answers to
-    these from before they had one.
+    `labelled` are all emails with a label, `gold` is what came of them, `answered` the logged answers to
+    these from before they had one, and `held_back` the model's answers to gold that it never learned from.
     """
     left_out: Counter[str] = Counter()
     usable = _usable(pool, {email.email_id for email in labelled}, gold, taxonomy, left_out)
-    chosen = choose([email.prediction for email in usable], audited, rules, answered)
+    chosen = choose([email.prediction for email in usable], audited, rules, answered, held_back)
     left_out["not sure enough"] = len(usable) - len(chosen.rank_of)
     order, others = (
         sorted(places, key=lambda place: _shuffled(usable[place].email_id, rules.seed))

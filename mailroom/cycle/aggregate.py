@@ -100,14 +100,17 @@ def aggregate(
     # An audit that no label fits is a mistake of whatever label it was given: silver would learn it.
     outside = {email.email_id for email in labelled if email.feedback.is_outside}
     foreign = {email.email_id for email in labelled if email.feedback.source == "audit"} & outside
-    audits = [email for email in labelled if email.email_id in gold.audited | foreign]
+    # Held-back gold judges and is never trained on: any model's answer to it is one to an unknown email.
+    truth = {one.email_id: one.label for one in (*gold.validation, *gold.evaluation)}
+    truth |= dict.fromkeys(foreign, OUTSIDE)
+    held_back = [email for email in labelled if email.email_id in truth]
     asked = [_Asked(email.email_id, email.text, email.prediction) for email in pool]
-    # Audits judge and are never trained on, so that any model's answer to them is one to an unknown email.
-    asked += [_Asked(email.email_id, email.text, email.first_prediction) for email in audits]
+    asked += [_Asked(email.email_id, email.text, email.first_prediction) for email in held_back]
     answers = _current_answers(asked, model, taxonomy, advance)
     pool = [replace(email, prediction=answer) for email, answer in zip(pool, answers, strict=False)]
-    truth = {example.email_id: example.label for example in gold.evaluation} | dict.fromkeys(foreign, OUTSIDE)
-    audited = [Audited(answer, truth[answer.email_id]) for answer in answers[len(pool) :]]
+    judged = [Audited(answer, truth[answer.email_id]) for answer in answers[len(pool) :]]
+    audits = gold.audited | foreign
+    audited = [one for one in judged if one.prediction.email_id in audits]
     known = {one.email_id: one.label for one in (*gold.train, *gold.validation, *gold.evaluation)}
     known |= dict.fromkeys(outside, OUTSIDE)
     answered = [
@@ -122,7 +125,7 @@ def aggregate(
         unproven_share=settings.silver_unproven_share,
         seed=seed,
     )
-    silver = collect_silver(pool, audited, labelled, gold, taxonomy, rules, answered)
+    silver = collect_silver(pool, audited, labelled, gold, taxonomy, rules, answered, judged)
     examples = [*gold.train, *silver.examples]
     train = add_hard_negatives(examples, taxonomy, model.label_vectors, settings.hard_negatives, seed)
     return Curated(train.examples, gold, silver, train.shares(), reader.labelled_without_text())

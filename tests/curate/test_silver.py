@@ -121,7 +121,7 @@ def test_answers_that_are_only_likely_are_pseudo_labels() -> None:
     answered = [Audited(email.prediction, email.prediction.label) for email in pool[::4]]
     row = Row("labelled", letters(120), (word("gone"),))
     rules = SilverRules(unproven_share=0.1, max_per_label=60)
-    found = collect_silver(pool, [], [row], NO_GOLD, tree(), rules, answered)
+    found = collect_silver(pool, [], [row], NO_GOLD, tree(), rules, held_back=answered)
     silver, pseudo = ({one.email_id for one in part} for part in (found.examples, found.pseudo))
     assert silver
     assert pseudo
