@@ -1,6 +1,5 @@
 """What a model answered to unlabelled mail → as much of it as an encoder has the time to be trained on."""
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -43,15 +42,8 @@ def affordable(
 
 def _seconds_a_text(source: Path, examples: Sequence[Example], threads: int) -> float:
     """What the encoder takes to read one of the emails as training reads them."""
-    import torch
-
     from mailroom.train.bi_encoder_settings import BiEncoderSettings
-    from mailroom.train.text_encoder import TextEncoder
+    from mailroom.train.text_encoder import seconds_a_text
 
-    torch.set_num_threads(threads)
-    encoder = TextEncoder(source, BiEncoderSettings().max_tokens)
-    rows = [encoder.email_ids(one.text) for one in examples[:: max(1, len(examples) // _TIMED)][:_TIMED]]
-    encoder.encode(rows[:1])
-    started = time.perf_counter()
-    encoder.encode(rows)
-    return (time.perf_counter() - started) / len(rows)
+    texts = [one.text for one in examples[:: max(1, len(examples) // _TIMED)][:_TIMED]]
+    return seconds_a_text(source, texts, BiEncoderSettings().max_tokens, threads)
