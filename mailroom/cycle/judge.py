@@ -22,7 +22,7 @@ from mailroom.cycle.choose import (
 from mailroom.cycle.desk import Desk
 from mailroom.cycle.doubts import Doubts, find_doubts
 from mailroom.cycle.label_learning import cross_fitted_answers
-from mailroom.cycle.late_step import LateScores, counted_by
+from mailroom.cycle.late_step import LATE, LateScores, counted_by
 from mailroom.cycle.parts import Parts
 from mailroom.cycle.review_fit import ReviewFit, fit_review, review_of
 from mailroom.cycle.setup import Advance, Answering, Setup, rules_of
@@ -126,19 +126,30 @@ class Judge:
                 found = replace(found, fallback=_choice(cheap, answered, "validation").setup)
             return found
         found = _choice(cheap, {one.name: self.held_back(one, advance) for one in cheap}, "cross-fitted")
-        trained = [one for one in others if one.kind == "retrieval"]
-        return self._unless_worse(trained, found, advance) if trained else found
+        return self._unless_worse(others, found, advance)
 
-    def _unless_worse(self, trained: Sequence[Setup], cheap: Choice, advance: Advance | None) -> Choice:
-        """The best of `trained` instead of the `cheap` choice, unless it loses to that beyond chance."""
+    def _unless_worse(self, others: Sequence[Setup], cheap: Choice, advance: Advance | None) -> Choice:
+        """The best trained encoder of `others` instead of the `cheap` choice, unless it loses beyond chance.
+
+        With late interaction behind it, on the same terms.
+        """
+        trained = [one for one in others if one.kind == "retrieval"]
+        if not trained:
+            return cheap
         validation = self._parts.validation
         answered = {one.name: self._answering.answers(one, validation, advance) for one in trained}
         found = _choice(trained, answered, PRESUMED)
-        tried = (*cheap.tried, *found.tried)
+        tried = [*cheap.tried, *found.tried]
+        for twin in [one for one in others if one.name == found.setup.name + LATE]:
+            answered[twin.name] = self._answering.answers(twin, validation, advance)
+            with_late = _choice([twin], answered, PRESUMED)
+            tried += with_late.tried
+            if not leads_beyond_chance(answered[found.setup.name], answered[twin.name]):
+                found = with_late
         rival = self._answering.answers(cheap.setup, validation, advance)
         if leads_beyond_chance(rival, answered[found.setup.name]):
-            return replace(cheap, tried=tried)
-        return replace(found, tried=tried, fallback=cheap.setup)
+            return replace(cheap, tried=tuple(tried))
+        return replace(found, tried=tuple(tried), fallback=cheap.setup)
 
     def held_back(self, setup: Setup, advance: Advance | None = None) -> list[Answer]:
         """Answers of a setup that learned label vectors alone to all gold that these did not learn from.
@@ -301,8 +312,8 @@ def _least_to_choose(others: Sequence[Setup]) -> int:
     """From how many validation emails on these choose alone, with `others` that cannot be cross-fitted."""
     if not others:
         return ENOUGH
-    two_stages = any(one.kind == "two_stage" for one in others)
-    return min(LEAST_TO_CHOOSE, _LEAST_FOR_TWO_STAGES) if two_stages else LEAST_TO_CHOOSE
+    two_stages = any(_has_learned_cross_encoder(one) for one in others)
+    return _LEAST_FOR_TWO_STAGES if two_stages else LEAST_TO_CHOOSE
 
 
 def _choice(setups: Sequence[Setup], answered: Mapping[str, Sequence[Answer]], on: str) -> Choice:
@@ -320,5 +331,8 @@ def _is_cheap(setup: Setup, desk: Desk) -> bool:
 
     Late interaction behind them has learned nothing.
     """
-    learned_more = setup.kind == "two_stage" and not setup.late_weight
-    return not learned_more and setup.bi_encoder.startswith(str(desk.champion.directory))
+    return not _has_learned_cross_encoder(setup) and setup.bi_encoder.startswith(str(desk.champion.directory))
+
+
+def _has_learned_cross_encoder(setup: Setup) -> bool:
+    return setup.kind == "two_stage" and not setup.late_weight

@@ -48,20 +48,21 @@ class Counted:
 
 
 class LateScores:
-    """Late interaction of emails and labels, read once each, by the champion's second stage."""
+    """Late interaction of emails and labels, read once each, by what stands behind the champion's encoder."""
 
     def __init__(self, desk: Desk, champion: Setup, examples: Sequence[Example]) -> None:
         self._late = LateInteraction.load(
             Path(champion.cross_encoder or ""), champion.cross_precision or "fp32"
         )
+        self._counted = counted_by(champion)
         self._labels = {label.id: competitor_text(label, desk.taxonomy) for label in desk.taxonomy.assignable}
         self._texts = {example.email_id: example.text for example in examples}
         self._known: dict[str, dict[str, float]] = {}
 
     @property
     def counted(self) -> Counted:
-        """As the champion has it."""
-        return Counted(self._late.weight, self._late.temperature)
+        """As the champion has it; nothing where it has none."""
+        return self._counted
 
     def of(self, answer: Answer) -> Scores:
         """Between its email and each label that it ranked (k,), without any weight."""
@@ -100,7 +101,7 @@ def late_step(
         counted = choose(judge.held_back(setup), scores)
         weights[setup.name] = counted.weight
         if counted.weight > 0:
-            found.append(_behind(setup, champion, counted, work).to_dict())
+            found.append(behind(setup, champion, counted, work).to_dict())
     return {"setups": found, "weights": weights}
 
 
@@ -123,7 +124,8 @@ def counted_by(setup: Setup) -> Counted:
     return Counted(setup.late_weight, setup.late_temperature)
 
 
-def _behind(setup: Setup, champion: Setup, counted: Counted, work: Path) -> Setup:
+def behind(setup: Setup, champion: Setup, counted: Counted, work: Path) -> Setup:
+    """The setup with the late interaction of `champion` behind it, which then decides."""
     name = setup.name + LATE
     target = work / name / CROSS_ENCODER
     reweighed(Path(champion.cross_encoder or ""), target, counted.weight, counted.temperature)

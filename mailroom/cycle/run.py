@@ -16,7 +16,9 @@ from mailroom.cycle.ending import Ending
 from mailroom.cycle.judge import ENOUGH, Judge, Judgement
 from mailroom.cycle.kept_steps import KeptSteps
 from mailroom.cycle.label_step import LABELS_GOLD, LabelStep
+from mailroom.cycle.late_reader import LateReader, champions_reader
 from mailroom.cycle.late_step import LateScores, late_step
+from mailroom.cycle.late_trained import late_beside_trained
 from mailroom.cycle.novelty import (
     CURATED,
     FAILED,
@@ -40,6 +42,7 @@ from mailroom.cycle.training import missing_to_train, train_bi_encoder_step
 from mailroom.cycle.unlabelled_mail import kept_mail
 from mailroom.cycle.words import WITH_WORDS, words_beside_trained, words_step
 from mailroom.errors import CycleBusyError, MailroomError, StoreError
+from mailroom.models.registry import BI_ENCODER
 from mailroom.store.cycles import Cycle, CycleLog
 from mailroom.store.examples import ExampleReader
 from mailroom.store.snapshots import Snapshots
@@ -179,14 +182,15 @@ class _Run:
         labels = self._steps.step("label_vectors", lambda: self._labels(parts))
         parts = replace(parts, kappa=labels["kappa"])
         setups = [Setup(**values) for values in labels["setups"]]
-        mail, late = kept_mail(self._folder.work), self._late_scores(parts)
-        judge = Judge(self._desk, self._answering, parts, self._options.seed, mail, late)
+        mail, late = kept_mail(self._folder.work), self._late_reader(parts)
+        scores = self._late_scores(late, parts)
+        judge = Judge(self._desk, self._answering, parts, self._options.seed, mail, scores)
         self._steps.step(
             "doubts", lambda: judge.doubts(setups[0], self._advance("looking for doubtful labels")).to_dict()
         )
         setups += self._words(parts, setups)
-        if late is not None:
-            setups += self._late(late, judge, setups)
+        if late is not None and scores is not None:
+            setups += self._late(late, scores, judge, setups)
         trained = self._steps.step("bi_encoder", lambda: self._train(parts), may_skip=True)
         second = self._second
         crossed = self._steps.step(
@@ -199,7 +203,8 @@ class _Run:
         )
         trainees = setups_of(self._steps.done, ("bi_encoder", "distil", "cross_encoder"))
         trainees += self._mail_beside(parts, trainees)
-        setups += [*trainees, *self._words_beside(parts, setups, trainees)]
+        trainees += self._words_beside(parts, setups, trainees)
+        setups += [*trainees, *(self._late_beside(parts, setups, trainees) if late is not None else ())]
         chosen = self._steps.step("choose", lambda: self._choose(judge, setups))
         judgement = self._judge(judge, chosen)
         return self._ending.judged(judgement, parts)
@@ -255,17 +260,22 @@ class _Run:
         )
         return [Setup(**values) for values in kept["setups"]]
 
-    def _late_scores(self, parts: Parts) -> LateScores | None:
-        """What late interaction says, where the champion decides by it."""
-        if not self._champion.late_weight:
-            return None
-        return LateScores(self._desk, self._champion, (*parts.train, *parts.validation, *parts.evaluation))
+    def _late_reader(self, parts: Parts) -> LateReader | None:
+        emails = [example.text for example in parts.train]
+        return champions_reader(self._desk, self._champion, self._folder.work, emails, self._tell)
 
-    def _late(self, scores: LateScores, judge: Judge, setups: Sequence[Setup]) -> list[Setup]:
+    def _late_scores(self, late: LateReader | None, parts: Parts) -> LateScores | None:
+        if late is None:
+            return None
+        return LateScores(self._desk, late.setup, (*parts.train, *parts.validation, *parts.evaluation))
+
+    def _late(
+        self, late: LateReader, scores: LateScores, judge: Judge, setups: Sequence[Setup]
+    ) -> list[Setup]:
         """The setups once more, with late interaction behind them, where it helps."""
         kept = self._steps.step(
             "late_interaction",
-            lambda: late_step(self._champion, scores, judge, self._folder.work, setups),
+            lambda: {**late_step(late.setup, scores, judge, self._folder.work, setups), **late.checks},
         )
         return [Setup(**values) for values in kept["setups"]]
 
@@ -300,6 +310,20 @@ class _Run:
             "words_beside_trained",
             lambda: words_beside_trained(
                 self._desk, self._answering, self._folder.work, parts, learned, trained
+            ),
+        )
+        return [Setup(**values) for values in kept["setups"]]
+
+    def _late_beside(self, parts: Parts, setups: Sequence[Setup], trained: Sequence[Setup]) -> list[Setup]:
+        """The trained encoder once more, with late interaction by its own tokens."""
+        encoder = self._steps.done["bi_encoder"].get("setup", {}).get(BI_ENCODER)
+        behind_it = [one for one in trained if one.bi_encoder == encoder]
+        if not behind_it:
+            return []
+        kept = self._steps.step(
+            "late_beside_trained",
+            lambda: late_beside_trained(
+                self._desk, self._answering, self._folder.work, parts, setups, behind_it, self._tell
             ),
         )
         return [Setup(**values) for values in kept["setups"]]

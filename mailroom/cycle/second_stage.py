@@ -151,7 +151,17 @@ def parity_of(steps: Mapping[str, Any], setup: Setup) -> dict[str, Any]:
             made = steps.get(step, {})
             if "setup" in made and folders[encoder] == made["setup"][encoder]:
                 found[encoder] = made["parity"]
-    return found
+    late = _late_of(steps, setup)
+    return {**found, CROSS_ENCODER: late["parity"]} if late else found
+
+
+def _late_of(steps: Mapping[str, Any], setup: Setup) -> Mapping[str, Any]:
+    """What this cycle kept of the setup's late interaction, where it exported that."""
+    for step in ("late_interaction", "late_beside_trained"):
+        made: Mapping[str, Any] = steps.get(step, {})
+        if "parity" in made and setup.name in {one["name"] for one in made["setups"]}:
+            return made
+    return {}
 
 
 def shared_reading_of(desk: Desk, steps: Mapping[str, Any], setup: Setup) -> dict[str, bool]:
@@ -160,6 +170,8 @@ def shared_reading_of(desk: Desk, steps: Mapping[str, Any], setup: Setup) -> dic
     made = crossed.get("setup", {})
     if (made.get(BI_ENCODER), made.get(CROSS_ENCODER)) == (setup.bi_encoder, setup.cross_encoder):
         return dict(crossed["shared_reading"])
+    if late := _late_of(steps, setup):
+        return dict(late["shared_reading"])
     champion = champion_setup(desk)
     same = champion.cross_encoder == setup.cross_encoder
     # Late interaction reads as it did, however it counts.

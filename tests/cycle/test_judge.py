@@ -1,6 +1,7 @@
 """What chooses, what judges, and what says how sure a challenger may sound."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 
 from mailroom.config import Settings
 from mailroom.cycle.judge import ENOUGH, LEAST_TO_CHOOSE, Judge
+from mailroom.cycle.late_step import LATE
 from mailroom.cycle.parts import Parts
 from mailroom.cycle.setup import Setup
 from mailroom.evaluate.answers import Answer
@@ -16,6 +18,14 @@ from mailroom.records import Example
 
 CHEAP = Setup("label_vectors", "/models/v1/bi_encoder", "int8")
 TRAINED = Setup("trained_bi_encoder", "trained/bi_encoder", "int8")
+TRAINED_LATE = replace(
+    TRAINED,
+    name=TRAINED.name + LATE,
+    cross_encoder="late",
+    cross_precision="int8",
+    late_weight=0.3,
+    late_temperature=0.07,
+)
 PAIR = Setup("pair", "trained/bi_encoder", "int8", None, "cross", "int8")
 
 
@@ -78,6 +88,29 @@ def test_little_validation_leaves_a_trained_encoder_in_place(
     assert {one.setup.name for one in choice.tried} == {"label_vectors", "trained_bi_encoder"}
     assert (choice.fallback is None) == (chosen == "label_vectors")
     assert choice.fallback is None or choice.fallback.name == "label_vectors"
+
+
+@pytest.mark.parametrize(
+    ("validation", "alone", "late", "chosen"),
+    [
+        # The gate will say whether it stays; it is left out where validation shows it to be worse.
+        (0, 9, 9, "trained_bi_encoder+late_interaction"),
+        (20, 9, 8, "trained_bi_encoder+late_interaction"),
+        (LEAST_TO_CHOOSE - 1, 9, 8, "trained_bi_encoder"),
+        (LEAST_TO_CHOOSE, 8, 9, "trained_bi_encoder+late_interaction"),
+        (LEAST_TO_CHOOSE, 9, 9, "trained_bi_encoder"),
+    ],
+)
+def test_late_interaction_behind_a_trained_encoder_is_presumed_too(
+    validation: int, alone: int, late: int, chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Judge, "_cross_fit", lambda *_: [])
+    answering = Scripted({"label_vectors": 5, TRAINED.name: alone, TRAINED_LATE.name: late})
+    choice = judge_of(answering, validation).choose([CHEAP, TRAINED, TRAINED_LATE])
+    assert choice.setup.name == chosen
+    assert {one.setup.name for one in choice.tried} == {CHEAP.name, TRAINED.name, TRAINED_LATE.name}
+    assert choice.fallback is not None
+    assert choice.fallback.name == CHEAP.name
 
 
 def test_two_stages_are_tried_on_less_validation_than_a_trained_encoder(
