@@ -77,15 +77,19 @@ def _alike(setup: Setup) -> tuple[Setup, bool]:
 
 
 def leads_beyond_chance(one: Sequence[Answer], other: Sequence[Answer]) -> bool:
-    """Whether `one` wins more of the emails that change sides than luck gives it once in twenty times.
+    """Whether `one` wins more of the emails that change sides than luck gives it once in twenty times."""
+    pairs = [(a.correct, b.correct) for a, b in zip(one, other, strict=True)]
+    return beyond_chance(pairs.count((True, False)), pairs.count((False, True)))
+
+
+def beyond_chance(won: int, lost: int) -> bool:
+    """Whether of so many emails that change sides more are won than luck gives once in twenty times.
 
     The exact test of McNemar (1947), one-sided: three to none is luck, five to none is not.
     """
     # scipy takes a while to import, and only learning needs it.
     from scipy.special import bdtrc
 
-    pairs = [(a.correct, b.correct) for a, b in zip(one, other, strict=True)]
-    won, lost = pairs.count((True, False)), pairs.count((False, True))
     # The probability of as many wins or more, where each email is as likely to be won as lost.
     return won > lost and float(bdtrc(won - 1, won + lost, 0.5)) <= _BY_LUCK
 

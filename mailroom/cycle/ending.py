@@ -19,13 +19,14 @@ from mailroom.cycle.steps import (
     MAIL_WEIGHT,
     TEXT_KAPPA,
     doubt_notes,
+    encoder_start,
     encoder_trained_in,
     learned_in,
     skipped_notes,
     summary_line,
 )
 from mailroom.errors import PromotionRefused, StoreError
-from mailroom.models.registry import CROSS_ENCODER, ModelVersion, load_version
+from mailroom.models.registry import CROSS_ENCODER, ENCODER_START, ModelVersion, load_version
 from mailroom.store.promotions import PromotionLog
 
 
@@ -114,13 +115,18 @@ class Ending:
         )
 
     def _lineage(self, setup: Setup) -> dict[str, Any]:
-        """Which cycle trained the encoder, if one did, what mail counted, and what texts count."""
+        """Which cycle trained the encoder, if one did, and from what; what mail and texts count."""
         trained = setup.bi_encoder != champion_setup(self._desk).bi_encoder
         cycle = self._kept.cycle.id if trained else encoder_trained_in(self._desk.champion)
         found: dict[str, Any] = {TEXT_KAPPA: self._kept.done["label_vectors"]["kappa"]}
         if setup.mail_weight:
             found[MAIL_WEIGHT] = setup.mail_weight
-        return found if cycle is None else {**found, ENCODER_CYCLE: cycle}
+        if cycle is not None:
+            found[ENCODER_CYCLE] = cycle
+        start = encoder_start(self._desk).id if trained else self._desk.champion.encoder_start
+        if start is not None:
+            found[ENCODER_START] = start
+        return found
 
     def _end(
         self, outcome: str, summary: str, version: str | None = None, reasons: tuple[str, ...] = ()

@@ -4,6 +4,7 @@ Also answers emails that were learned from as if they had not been: each fold by
 a workspace with 30 labelled emails has something to judge by, long before a part of its own is large enough.
 """
 
+import math
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 
@@ -13,11 +14,12 @@ from numpy.typing import NDArray
 from mailroom.classify.classifier import RETRIEVAL_TEMPERATURE
 from mailroom.classify.decide import softmax
 from mailroom.curate.near_duplicates import find_near_duplicates
+from mailroom.cycle.choose import beyond_chance
 from mailroom.cycle.parts import Known
 from mailroom.evaluate.answers import Answer
 from mailroom.models.lexical_learn import Lessons, cross_fitted_scores
 from mailroom.models.prototypes import Fit, LabelledVectors, Prototypes, plain_fit
-from mailroom.models.text_weight import choose_kappa
+from mailroom.models.text_weight import KAPPAS, answered_right
 from mailroom.models.unlabelled import Mail, choose_weight, fit_with_mail
 from mailroom.records import Example
 
@@ -88,12 +90,24 @@ def choose_text_weight(
     examples: Sequence[Example],
     vectors: Vectors,
     seed: int,
-    seen: Set[str] = frozenset(),
-) -> float | None:
-    """κ by gold, each answered without itself, and not in `seen`; None where that is too little to say."""
+    seen: Set[str],
+    before: float,
+) -> float:
+    """κ by gold that is not in `seen`, each answered without itself; `before` unless another wins.
+
+    A week's new gold is a few dozen hard emails, of which one or two more are right at this κ or that:
+    another one has to win more of those that change sides than luck explains.
+    """
     emails = labelled_vectors(examples, vectors, {label: row for row, label in enumerate(labels)})
     judges = np.array([one.grade == "gold" and one.email_id not in seen for one in examples], dtype=np.bool_)
-    return choose_kappa(texts, emails.vectors, emails.targets, emails.weights, seed, judges)
+    found = answered_right(texts, emails.vectors, emails.targets, emails.weights, seed, judges)
+    if found is None:
+        return before
+    right = dict(zip(KAPPAS, found.right, strict=True))
+    best = max(KAPPAS, key=lambda kappa: (float(right[kappa] @ found.weights), kappa))
+    known = right[min(KAPPAS, key=lambda kappa: abs(math.log(kappa / before)))]
+    won, lost = right[best] & ~known, known & ~right[best]
+    return best if beyond_chance(int(won.sum()), int(lost.sum())) else before
 
 
 def cross_fitted_answers(

@@ -68,12 +68,13 @@ class LabelStep:
     def _kappa(self, texts: Vectors, vectors: Vectors) -> float:
         """What texts count behind an encoder that was trained on the examples.
 
-        By gold that the champion's encoder was not trained on; where that is too little, what it was.
+        By gold that the champion's encoder was not trained on; what they did, where that cannot tell.
         """
         parts = self._parts
-        found = choose_text_weight(self._desk.label_ids, texts, parts.train, vectors, self._seed, parts.seen)
-        before = self._desk.champion.manifest.trained_from.get(TEXT_KAPPA, UNPROVEN_KAPPA)
-        return float(before) if found is None else found
+        before = float(self._desk.champion.manifest.trained_from.get(TEXT_KAPPA, UNPROVEN_KAPPA))
+        return choose_text_weight(
+            self._desk.label_ids, texts, parts.train, vectors, self._seed, parts.seen, before
+        )
 
     def _mail(self, texts: Vectors, vectors: Vectors, allowed_s: float, advance: Advance) -> Mail:
         """Unlabelled mail, and what it should count beside gold and silver; none where it may not count.

@@ -1,6 +1,7 @@
-"""What a model answered to unlabelled mail → as much of it as an encoder has the time to be trained on."""
+"""What a model answered to unlabelled mail → how much of it an encoder has the time to be trained on."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,18 +27,36 @@ def model_answered(parts: Parts, known: Sequence[Example], seed: int) -> list[Ex
     return [found[row] for row in order.tolist()]
 
 
-def affordable(
-    source: Path, known: int, pseudo: Sequence[Example], epochs: int, budget_s: float, threads: int
-) -> int:
-    """How many of `pseudo` an encoder reads in `epochs` beside so many `known` examples, within the budget.
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How many pseudo-labelled emails are read, and whether training begins `anew`.
 
-    None where fewer than the known ones would fit: they would be read less often for little.
+    Anew is from the encoder that no cycle has trained yet: it knows no error of earlier champions.
     """
-    if not pseudo:
-        return 0
-    texts = _SHARE * budget_s / (epochs * _READINGS * _seconds_a_text(source, pseudo, threads))
-    count = min(len(pseudo), int(texts) - known)
-    return count if count >= known else 0
+
+    pseudo: int
+    anew: bool
+
+
+def plan(
+    source: Path,
+    known: Sequence[Example],
+    answered: Sequence[Example],
+    budget_s: float,
+    threads: int,
+) -> Plan:
+    """What there is time for, by how long the encoder in `source` takes to read some of the emails.
+
+    Fewer pseudo-labelled ones than `known` are left out: those would be read less often for little. A
+    training that cannot be done in full goes on from the champion's encoder instead.
+    """
+    from mailroom.train.bi_encoder_settings import EPOCHS_WITH_PSEUDO, epochs_for
+
+    a_reading = _READINGS * _seconds_a_text(source, [*known, *answered], threads)
+    readings = int(_SHARE * budget_s / a_reading)
+    fit = min(len(answered), readings // EPOCHS_WITH_PSEUDO - len(known))
+    pseudo = fit if fit >= len(known) else 0
+    return Plan(pseudo, anew=pseudo > 0 or len(known) * epochs_for(len(known)) <= readings)
 
 
 def _seconds_a_text(source: Path, examples: Sequence[Example], threads: int) -> float:

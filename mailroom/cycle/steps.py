@@ -9,7 +9,8 @@ from mailroom.cycle.aggregate import Classifies, Curated, Model, aggregate
 from mailroom.cycle.desk import Desk
 from mailroom.cycle.parts import Parts
 from mailroom.cycle.setup import Answering, Setup, champion_setup
-from mailroom.models.registry import ModelVersion
+from mailroom.errors import ModelError
+from mailroom.models.registry import ModelVersion, load_version
 from mailroom.records import Email
 from mailroom.store.cycles import CycleLog
 from mailroom.store.examples import ExampleReader
@@ -141,6 +142,20 @@ def encoder_trained_in(version: ModelVersion) -> str | None:
     """The last cycle that trained the version's encoder on labelled mail, None where none did."""
     found = version.manifest.trained_from.get(ENCODER_CYCLE)
     return None if found is None else str(found)
+
+
+def encoder_start(desk: Desk) -> ModelVersion:
+    """The version whose encoder training begins with: the last one that no cycle had trained.
+
+    The champion where that is it, or where the other one is no longer here.
+    """
+    name = desk.champion.encoder_start
+    if name is None:
+        return desk.champion
+    try:
+        return load_version(desk.models / name)
+    except ModelError:
+        return desk.champion
 
 
 def lineage(version: ModelVersion) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The champion's encoder and a cycle's examples → a fine-tuned encoder, exported and held to its int8 graph.
+"""An encoder and a cycle's examples → a fine-tuned encoder, exported and held to its int8 graph.
 
 Label vectors behind it are drawn to unlabelled mail as those behind the champion's encoder are. Every step
 keeps what it made in the cycle's folder, and goes on from a checkpoint after a kill.
@@ -9,16 +9,17 @@ import json
 import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from mailroom.cycle.desk import Desk
 from mailroom.cycle.parts import Parts
-from mailroom.cycle.self_training import affordable, model_answered
+from mailroom.cycle.self_training import Plan, model_answered, plan
 from mailroom.cycle.setup import Setup
+from mailroom.cycle.steps import encoder_start
 from mailroom.models.bi_encoder import BiEncoder
 from mailroom.models.encoder_config import WEIGHTS_NAME
 from mailroom.models.parity import parity
@@ -38,6 +39,7 @@ TRAINED = "trained_bi_encoder"
 # What comes with the extra `train`.
 _NEEDED = ("torch", "sentence_transformers")
 
+Given = TypeVar("Given")
 Report = Callable[[str, float, float], None]
 
 
@@ -64,25 +66,27 @@ def train_bi_encoder_step(
     seed: int,
     report: Report,
 ) -> Trained:
-    """Fine-tune the champion's encoder within `budget_s`, export it, and compare its int8 graph with fp32.
+    """Fine-tune an encoder within `budget_s`, export it, and compare its int8 graph with fp32.
 
-    Where it `trains_itself`, also on what the champion answered, as much as there is time for. ModelError
-    where training breaks down.
+    The one that no cycle has trained yet, or the champion's where that would take too long. Where it
+    `trains_itself`, also on what the champion answered, as much as there is time for. ModelError where
+    training breaks down.
     """
     from mailroom.train.bi_encoder import train_bi_encoder
     from mailroom.train.bi_encoder_settings import EPOCHS_WITH_PSEUDO, BiEncoderSettings, epochs_for
     from mailroom.train.label_texts import label_texts
 
-    source, known = Path(champion.bi_encoder) / WEIGHTS_NAME, with_some_silver(parts.train, seed)
+    start, known = encoder_start(desk).directory / BI_ENCODER, with_some_silver(parts.train, seed)
     answered = model_answered(parts, known, seed) if trains_itself else []
     budget_s = first_given(work / "bi_encoder_budget.json", budget_s)
-    fits = affordable(source, len(known), answered, EPOCHS_WITH_PSEUDO, budget_s, desk.threads)
-    pseudo = answered[: int(first_given(work / "bi_encoder_pseudo.json", fits))]
+    planned = plan(start / WEIGHTS_NAME, known, answered, budget_s, desk.threads)
+    planned = Plan(**first_given(work / "bi_encoder_plan.json", asdict(planned)))
+    pseudo = answered[: planned.pseudo]
     epochs = EPOCHS_WITH_PSEUDO if pseudo else epochs_for(len(known))
     defaults = BiEncoderSettings(text_kappa=parts.kappa)
     training = replace(defaults.training, epochs=epochs, seed=seed, threads=desk.threads)
     result = train_bi_encoder(
-        source,
+        (start if planned.anew else Path(champion.bi_encoder)) / WEIGHTS_NAME,
         work / "bi_encoder_weights",
         [*known, *pseudo],
         parts.validation,
@@ -92,7 +96,15 @@ def train_bi_encoder_step(
         progress=lambda progress: report(*told("training the bi-encoder", progress)),
         budget_s=budget_s,
     )
-    trained = exported(desk, work, TRAINED, result, parts.train, report, {"pseudo_labelled": len(pseudo)})
+    trained = exported(
+        desk,
+        work,
+        TRAINED,
+        result,
+        parts.train,
+        report,
+        {"pseudo_labelled": len(pseudo), "anew": planned.anew},
+    )
     read = {one.email_id for one in pseudo}
     return replace(trained, pseudo=tuple(one for one in parts.pseudo if one.email_id in read))
 
@@ -156,16 +168,17 @@ def bi_encoder_gate(desk: Desk, directory: Path, emails: Sequence[str]) -> dict[
     return parity(fp32, int8, names, emails[::stride][:_GATE_EMAILS]).to_dict()
 
 
-def first_given(path: Path, number: float) -> float:
-    """The number that the run was first given, which a resumed one goes on with.
+def first_given(path: Path, value: Given) -> Given:
+    """What the run was first given, as JSON, which a resumed one goes on with.
 
     Of a budget it has used a part already, and other texts would be another run.
     """
     try:
-        return float(json.loads(path.read_text(encoding="utf-8")))
+        given: Given = json.loads(path.read_text(encoding="utf-8"))
+        return given
     except (OSError, ValueError):
-        path.write_text(json.dumps(number), encoding="utf-8")
-        return number
+        path.write_text(json.dumps(value), encoding="utf-8")
+        return value
 
 
 def told(step: str, progress: "Progress") -> tuple[str, float, float]:

@@ -36,6 +36,8 @@ MANIFEST_NAME = "manifest.json"
 MANIFEST_FORMAT = 1
 BI_ENCODER = "bi_encoder"
 CROSS_ENCODER = "cross_encoder"
+# Where `trained_from` names the version whose encoder this one's was trained from.
+ENCODER_START = "encoder_start"
 LABEL_VECTORS = "label_vectors"
 
 # Folders of this prefix are no versions: one is being built there, or removed.
@@ -153,6 +155,12 @@ class ModelVersion:
     def outside_above(self) -> float | None:
         """The foreignness above which its answers are marked `out_of_taxonomy`; None before any fit."""
         return self.manifest.calibration.get("outside_above")
+
+    @property
+    def encoder_start(self) -> str | None:
+        """The version whose encoder this one's was trained from; None where no learning cycle trained it."""
+        found = self.manifest.trained_from.get(ENCODER_START)
+        return None if found is None else str(found)
 
     @property
     def refused(self) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from mailroom.errors import ModelError
-from mailroom.models.registry import DRAFT_PREFIX, list_versions, load_version
+from mailroom.models.registry import DRAFT_PREFIX, ModelVersion, list_versions, load_version
 
 
 def prunable_versions(
@@ -18,15 +18,13 @@ def prunable_versions(
     """Versions beyond the newest `keep`, oldest first; 0 keeps all.
 
     Of those that the gate refused, and that never `was_promoted`, the newest `keep_refused` stay, beside the
-    others. Never one in `in_use`, nor the parent of one.
+    others. Never one in `in_use`, nor the parent of one, nor what either's encoder was trained from.
     """
-    safe = set(in_use)
-    for version in in_use:
-        try:
-            parent = load_version(models / version).manifest.parent
-        except ModelError:
-            continue  # a damaged version keeps its place, and names no parent that can be trusted
-        safe |= {parent} if parent else set()
+    found = [_opened(models, version) for version in in_use]
+    parents = [one.manifest.parent for one in found if one is not None and one.manifest.parent]
+    found += [_opened(models, parent) for parent in parents]
+    starts = [one.encoder_start for one in found if one is not None and one.encoder_start]
+    safe = {*in_use, *parents, *starts}
     versions = list_versions(models)
     refused = [one for one in versions if not was_promoted(one) and is_refused(models / one)]
     others = [one for one in versions if one not in refused]
@@ -34,12 +32,18 @@ def prunable_versions(
     return [version for version in versions if version in old - safe]
 
 
+def _opened(models: Path, version: str) -> ModelVersion | None:
+    """The version; None for a damaged one, which names nothing that can be trusted."""
+    try:
+        return load_version(models / version)
+    except ModelError:
+        return None
+
+
 def is_refused(directory: Path) -> bool:
     """Whether a version was made of a challenger that the gate refused; a damaged one says nothing."""
-    try:
-        return bool(load_version(directory).refused)
-    except ModelError:
-        return False
+    version = _opened(directory.parent, directory.name)
+    return version is not None and bool(version.refused)
 
 
 def remove_version(models: Path, version: str) -> None:

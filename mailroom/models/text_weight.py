@@ -5,6 +5,8 @@ emails are alike by the emails. Which it is differs from desk to desk, so every 
 had not been learned from: its own vector is taken out of its label's sum, which costs nothing extra.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,11 +31,34 @@ def choose_kappa(
     seed: int = 0,
     judges: NDArray[np.bool_] | None = None,
 ) -> float | None:
-    """The κ with which most examples are answered right, each without itself; None where too few can be.
+    """The κ with which most examples are answered right, by weight; None where too few can be.
+
+    Of equally good ones the largest, which trusts the texts most.
+    """
+    found = answered_right(texts, vectors, targets, weights, seed, judges)
+    return None if found is None else max(zip((found.right @ found.weights).tolist(), KAPPAS, strict=True))[1]
+
+
+@dataclass(frozen=True)
+class AnsweredRight:
+    """Whether each of j examples is answered right by each of KAPPAS (kappas, j); their weights (j,)."""
+
+    right: NDArray[np.bool_]
+    weights: NDArray[np.float32]
+
+
+def answered_right(
+    texts: Vectors,
+    vectors: Vectors,
+    targets: NDArray[np.intp],
+    weights: NDArray[np.float32],
+    seed: int = 0,
+    judges: NDArray[np.bool_] | None = None,
+) -> AnsweredRight | None:
+    """How examples are answered at every κ, each as if it had not been learned from; None for too few.
 
     `texts` (labels, d) and `vectors` (n, d) have unit length; `targets` (n,) are rows of `texts`. Only the
-    examples of `judges` (n,) are answered, all of them unless it is given. Of equally good ones the largest
-    is taken, which trusts the texts most.
+    examples of `judges` (n,) are answered, all of them unless it is given.
     """
     sums = np.zeros_like(texts)
     np.add.at(sums, targets, vectors * weights[:, None])
@@ -42,24 +67,23 @@ def choose_kappa(
         return None
     asked, own, share = vectors[judged], targets[judged], weights[judged]
     without = sums[own] - asked * share[:, None]  # (j, d)
-    hits = [_hits(kappa, texts, sums, asked, own, without, share) for kappa in KAPPAS]
-    return max(zip(hits, KAPPAS, strict=True))[1]
+    return AnsweredRight(np.stack([_right(k, texts, sums, asked, own, without) for k in KAPPAS]), share)
 
 
-def _hits(
+def _right(
     kappa: float,
     texts: Vectors,
     sums: Vectors,
     asked: Vectors,
     own: NDArray[np.intp],
     without: Vectors,
-    share: NDArray[np.float32],
-) -> float:
-    """The weight of the examples that are nearest to their own label."""
+) -> NDArray[np.bool_]:
+    """Which examples (j,) are nearest to their own label."""
     similarities = asked @ _unit(kappa * texts + sums).T  # (j, labels)
     alone = _unit(kappa * texts[own] + without)
     similarities[np.arange(len(own)), own] = np.einsum("jd,jd->j", asked, alone)
-    return float(share[similarities.argmax(axis=1) == own].sum())
+    nearest: NDArray[np.bool_] = similarities.argmax(axis=1) == own
+    return nearest
 
 
 def _informative(

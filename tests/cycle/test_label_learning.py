@@ -109,12 +109,20 @@ def test_gold_that_the_encoder_never_saw_says_what_texts_count() -> None:
     examples = make(120)
     vectors = vectors_of(examples, noise=0.3)
     seen = frozenset(example.email_id for example in examples[:60])
-    chosen = choose_text_weight(LABELS, TEXTS, examples, vectors, 0, seen)
+    chosen = choose_text_weight(LABELS, TEXTS, examples, vectors, 0, seen, 1000.0)
     judges = np.arange(len(examples)) >= 60
     emails = labelled_vectors(examples, vectors, {label: row for row, label in enumerate(LABELS)})
     expected = choose_kappa(TEXTS, vectors, emails.targets, emails.weights, 0, judges)
     assert chosen == expected is not None
     silver = [replace(example, grade="silver") for example in examples]
-    assert choose_text_weight(LABELS, TEXTS, silver, vectors, 0) is None
+    assert choose_text_weight(LABELS, TEXTS, silver, vectors, 0, frozenset(), 3.0) == 3.0
     few = frozenset(example.email_id for example in examples[:100])
-    assert choose_text_weight(LABELS, TEXTS, examples, vectors, 0, few) is None
+    assert choose_text_weight(LABELS, TEXTS, examples, vectors, 0, few, 3.0) == 3.0
+
+
+def test_what_texts_count_stays_where_another_wins_no_more_than_luck_gives() -> None:
+    examples = make(120)
+    vectors = vectors_of(examples, noise=0.3)
+    # Every κ but the largest answers nearly all right: a few more of them prove nothing.
+    for before in (1.0, 2.0, 4.0):
+        assert choose_text_weight(LABELS, TEXTS, examples, vectors, 0, frozenset(), before) == before

@@ -7,7 +7,7 @@ import pytest
 from mailroom.curate.silver import MOST_PSEUDO
 from mailroom.cycle import self_training
 from mailroom.cycle.parts import Parts
-from mailroom.cycle.self_training import affordable, model_answered
+from mailroom.cycle.self_training import Plan, model_answered, plan
 from mailroom.records import Example
 from tests.models.tiny import make_bi_encoder
 
@@ -31,17 +31,25 @@ def test_what_the_encoder_is_trained_on_anyway_is_not_counted_twice() -> None:
     assert len(model_answered(many, gold, seed=0)) == MOST_PSEUDO
 
 
-# Five seconds for a step of a text, four epochs, a fifth of the budget kept: 25 seconds each.
-@pytest.mark.parametrize(("budget_s", "expected"), [(100_000.0, 60), (1_750.0, 40), (1_475.0, 0), (0.0, 0)])
-def test_as_many_as_there_is_time_for(
-    monkeypatch: pytest.MonkeyPatch, budget_s: float, expected: int
+# Five seconds for a step of a text, a fifth of the budget kept: 25 seconds each in four epochs, and thirty
+# known ones alone are read in eight epochs.
+@pytest.mark.parametrize(
+    ("budget_s", "pseudo", "expected"),
+    [
+        (100_000.0, 60, Plan(60, True)),
+        (1_750.0, 60, Plan(40, True)),
+        (1_475.0, 60, Plan(0, False)),
+        (0.0, 60, Plan(0, False)),
+        (1_525.0, 0, Plan(0, True)),
+        (1_475.0, 0, Plan(0, False)),
+    ],
+)
+def test_as_many_as_there_is_time_for_and_anew_where_all_is_read(
+    monkeypatch: pytest.MonkeyPatch, budget_s: float, pseudo: int, expected: Plan
 ) -> None:
     monkeypatch.setattr(self_training, "_seconds_a_text", lambda *_: 1.0)
-    assert affordable(Path("none"), 30, make(60, "silver", "p"), 4, budget_s, 1) == expected
-
-
-def test_nothing_is_read_where_nothing_is_pseudo_labelled() -> None:
-    assert affordable(Path("no such folder"), 30, [], 4, 1000.0, 1) == 0
+    known, answered = make(30, "gold", "g"), make(pseudo, "silver", "p")
+    assert plan(Path("none"), known, answered, budget_s, 1) == expected
 
 
 def test_a_text_takes_the_encoder_some_time(tmp_path: Path) -> None:

@@ -7,14 +7,18 @@ from typing import Any
 import pytest
 
 from mailroom.cycle.judge import Judge, Judgement
+from mailroom.cycle.self_training import Plan
 from mailroom.cycle.setup import Setup
+from mailroom.evaluate.gate import Check
 from mailroom.models.registry import load_version
+from mailroom.models.retention import remove_version
 from mailroom.store.cycles import CycleLog
 from mailroom.store.snapshots import Snapshots
+from mailroom.train import bi_encoder
 from mailroom.workspace import Workspace
 from mailroom.workspace.learning import preview_workspace
 from tests.cycle.desk import say, set_settings
-from tests.cycle.test_run import learn
+from tests.cycle.test_run import current, learn
 
 
 def test_an_encoder_is_trained_exported_and_judged(workspace: Path) -> None:
@@ -64,6 +68,39 @@ def test_where_the_gate_refuses_a_trained_encoder_label_vectors_stand_in(
     manifest = load_version(workspace / "models" / str(outcome.version)).manifest
     assert manifest.trained_from["setup"].startswith("label_vectors")
     assert "encoder_cycle" not in manifest.trained_from
+
+
+def test_training_begins_with_the_encoder_that_no_cycle_trained(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+    original = bi_encoder.train_bi_encoder
+
+    def watched(source: Path, *rest: Any, **given: Any) -> Any:
+        read.append(source)
+        return original(source, *rest, **given)
+
+    monkeypatch.setattr(bi_encoder, "train_bi_encoder", watched)
+    monkeypatch.setattr("mailroom.evaluate.gate._not_worse", lambda *_: Check("any", True, "let pass"))
+    set_settings(workspace, train_from_gold=50)
+    models, found = workspace / "models", [current(workspace)]
+    for first in (0, 100):
+        say(workspace, 60, first=first)
+        found.append(learn(workspace).version)
+    versions = [load_version(models / str(name)) for name in found]
+    assert read == [versions[0].directory / "bi_encoder" / "weights"] * 2
+    assert [one.encoder_start for one in versions] == [None, versions[0].id, versions[0].id]
+    # Where there is no time for all of it, or where that encoder is gone, the champion's goes on.
+    monkeypatch.setattr("mailroom.cycle.training.plan", lambda *_: Plan(0, False))
+    say(workspace, 20, first=200)
+    last = load_version(models / str(learn(workspace).version))
+    assert read[2:] == [versions[2].directory / "bi_encoder" / "weights"]
+    assert last.encoder_start == versions[0].id
+    remove_version(models, versions[0].id)
+    say(workspace, 20, first=300)
+    after = load_version(models / str(learn(workspace).version))
+    assert read[3:] == [last.directory / "bi_encoder" / "weights"]
+    assert after.encoder_start == last.id
 
 
 def test_what_the_encoder_was_trained_on_judges_nothing_behind_it(workspace: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from mailroom.cycle import unlabelled_mail
 from mailroom.cycle.label_step import LABELS_MAIL
 from mailroom.cycle.run import Options
+from mailroom.cycle.self_training import Plan
 from mailroom.cycle.setup import Setup
 from mailroom.cycle.unlabelled_mail import kept_mail, read_mail, weighed
 from mailroom.models import unlabelled
@@ -110,7 +111,7 @@ def test_an_encoder_trains_itself_where_mail_teaches(
     monkeypatch.setattr(unlabelled, "WEIGHTS", (weight,))
     monkeypatch.setattr("mailroom.train.bi_encoder_settings._MOST_EPOCHS", 2)
     monkeypatch.setattr("mailroom.curate.thresholds.expected_precision", lambda *_: 0.99)
-    monkeypatch.setattr("mailroom.cycle.training.affordable", lambda *asked: min(20, len(asked[2])))
+    monkeypatch.setattr("mailroom.cycle.training.plan", lambda *asked: Plan(min(20, len(asked[2])), True))
     set_settings(workspace, train_from_gold=50)
     steps = learn_with_unlabelled(workspace)
     trained = steps["bi_encoder"]["figures"]["pseudo_labelled"]

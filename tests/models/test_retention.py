@@ -5,14 +5,21 @@ from pathlib import Path
 import pytest
 
 from mailroom.errors import ModelError
-from mailroom.models.registry import draft_version, list_versions, make_manifest, publish_version
+from mailroom.models.registry import (
+    ENCODER_START,
+    draft_version,
+    list_versions,
+    make_manifest,
+    publish_version,
+)
 from mailroom.models.retention import prunable_versions, remove_version, size_bytes
 
 
-def publish(models: Path, parent: str | None = None) -> str:
+def publish(models: Path, parent: str | None = None, start: str | None = None) -> str:
+    trained_from = {} if start is None else {ENCODER_START: start}
     with draft_version(models) as draft:
         (draft / "file").write_bytes(b"1234")
-        return publish_version(draft, make_manifest({}, {}, parent)).id
+        return publish_version(draft, make_manifest({}, {}, parent, trained_from=trained_from)).id
 
 
 def test_the_newest_the_one_in_use_and_its_parent_stay(tmp_path: Path) -> None:
@@ -23,6 +30,15 @@ def test_the_newest_the_one_in_use_and_its_parent_stay(tmp_path: Path) -> None:
     assert prunable_versions(tmp_path, 6, {ids[2]}) == []
     assert prunable_versions(tmp_path, 0, {ids[2]}) == []
     assert prunable_versions(tmp_path, 1, set()) == ids[:-1]
+
+
+def test_what_their_encoders_were_trained_from_stays_too(tmp_path: Path) -> None:
+    first = publish(tmp_path)
+    second = publish(tmp_path, first)
+    trained = publish(tmp_path, second, start=first)
+    current = publish(tmp_path, trained)
+    assert prunable_versions(tmp_path, 1, {current}) == [second]
+    assert prunable_versions(tmp_path, 1, {trained}) == []
 
 
 def test_a_version_in_use_that_is_damaged_or_missing_stays_out_of_it(tmp_path: Path) -> None:
