@@ -8,7 +8,7 @@ encoder is trained on them beside the rest (self-training), and nothing else lea
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -83,14 +83,16 @@ def collect_silver(
     rules: SilverRules,
     answered: Sequence[Audited] = (),
     held_back: Sequence[Audited] = (),
+    taught: Set[str] = frozenset(),
 ) -> Silver:
     """Choose among `pool`, which are answers of one model.
 
     `labelled` are all emails with a label, `gold` is what came of them, `answered` the logged answers to
     these from before they had one, and `held_back` the model's answers to gold that it never learned from.
+    Emails in `taught` are left out: a model is sure of whatever label it was trained to give them.
     """
     left_out: Counter[str] = Counter()
-    usable = _usable(pool, {email.email_id for email in labelled}, gold, taxonomy, left_out)
+    usable = _usable(pool, {email.email_id for email in labelled}, taught, gold, taxonomy, left_out)
     chosen = choose([email.prediction for email in usable], audited, rules, answered, held_back)
     left_out["not sure enough"] = len(usable) - len(chosen.rank_of)
     order, others = (
@@ -119,6 +121,7 @@ def collect_silver(
 def _usable(
     pool: Sequence[ClassifiedEmail],
     labelled: Collection[str],
+    taught: Set[str],
     gold: Gold,
     taxonomy: Taxonomy,
     left_out: Counter[str],
@@ -129,6 +132,8 @@ def _usable(
     for email in pool:
         if email.email_id in labelled:
             left_out["has a label"] += 1
+        elif email.email_id in taught:
+            left_out["trained on by an earlier answer"] += 1
         elif email.thread in judging:
             left_out["in a thread that judges"] += 1
         elif assignable_id(taxonomy, email.prediction.label) != email.prediction.label:

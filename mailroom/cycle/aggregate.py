@@ -4,7 +4,7 @@ Reads the store and writes nothing. Answers of another model or taxonomy than th
 and not logged: confidence means something among answers of one model alone.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -37,12 +37,16 @@ class Classifies(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """The model version that answers now, and its unit vectors (assignable labels, d) of the taxonomy."""
+    """The model version that answers now, and its unit vectors (assignable labels, d) of the taxonomy.
+
+    `taught` are emails that its encoder was trained on by what a model had answered.
+    """
 
     id: str
     classifier: Classifies
     label_vectors: NDArray[np.float32]
     threads: int = 1
+    taught: Set[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +108,13 @@ def aggregate(
     truth = {one.email_id: one.label for one in (*gold.validation, *gold.evaluation)}
     truth |= dict.fromkeys(foreign, OUTSIDE)
     held_back = [email for email in labelled if email.email_id in truth]
-    asked = [_Asked(email.email_id, email.text, email.prediction) for email in pool]
+    asked = [
+        _Asked(one.email_id, one.text, one.prediction) for one in pool if one.email_id not in model.taught
+    ]
     asked += [_Asked(email.email_id, email.text, email.first_prediction) for email in held_back]
-    answers = _current_answers(asked, model, taxonomy, advance)
-    pool = [replace(email, prediction=answer) for email, answer in zip(pool, answers, strict=False)]
-    judged = [Audited(answer, truth[answer.email_id]) for answer in answers[len(pool) :]]
+    answers = {one.email_id: one for one in _current_answers(asked, model, taxonomy, advance)}
+    pool = [replace(email, prediction=answers.get(email.email_id, email.prediction)) for email in pool]
+    judged = [Audited(answers[email.email_id], truth[email.email_id]) for email in held_back]
     audits = gold.audited | foreign
     audited = [one for one in judged if one.prediction.email_id in audits]
     known = {one.email_id: one.label for one in (*gold.train, *gold.validation, *gold.evaluation)}
@@ -125,7 +131,7 @@ def aggregate(
         unproven_share=settings.silver_unproven_share,
         seed=seed,
     )
-    silver = collect_silver(pool, audited, labelled, gold, taxonomy, rules, answered, judged)
+    silver = collect_silver(pool, audited, labelled, gold, taxonomy, rules, answered, judged, model.taught)
     examples = [*gold.train, *silver.examples]
     train = add_hard_negatives(examples, taxonomy, model.label_vectors, settings.hard_negatives, seed)
     return Curated(train.examples, gold, silver, train.shares(), reader.labelled_without_text())

@@ -12,12 +12,14 @@ from mailroom.cycle.label_step import LABELS_MAIL
 from mailroom.cycle.run import Options
 from mailroom.cycle.self_training import Plan
 from mailroom.cycle.setup import Setup
+from mailroom.cycle.steps import taught_by_answers
 from mailroom.cycle.unlabelled_mail import kept_mail, read_mail, weighed
 from mailroom.models import unlabelled
 from mailroom.store.cycles import CycleLog
 from mailroom.store.prediction_log import LogEntry
 from mailroom.store.snapshots import Snapshots
 from mailroom.workspace import Workspace
+from mailroom.workspace.curation import curate
 from mailroom.workspace.learning import learn_workspace
 from tests.cycle.desk import LABELS, mail, say, set_settings
 
@@ -125,6 +127,14 @@ def test_an_encoder_trains_itself_where_mail_teaches(
     assert len(pseudo) <= trained
     assert bool(pseudo) == bool(weight)
     assert not {one.email_id for one in pseudo} & others
+    # What an encoder was trained on by a model's answers, no later answer of it may teach again.
+    monkeypatch.setattr("mailroom.cycle.steps.encoder_trained_in", lambda _: cycle)
+    with Workspace.open(workspace, read_only=True) as opened:
+        taught = taught_by_answers(opened.database, opened.version)
+        silver = {one.email_id for one in snapshots.load(cycle, "train") if one.grade == "silver"}
+        left_out = curate(opened).silver.report.left_out
+    assert taught == {one.email_id for one in pseudo} | silver
+    assert left_out.get("trained on by an earlier answer", 0) == len(taught)
 
 
 def learn_with_unlabelled(root: Path) -> Any:
