@@ -34,7 +34,6 @@ from benchmarks.learning_desk import (
 from benchmarks.poison import answers
 from mailroom.curate import hard_negatives
 from mailroom.cycle import run as cycle_run
-from mailroom.cycle import training as cycle_training
 from mailroom.cycle.second_stage import SecondStage
 from mailroom.models import unlabelled
 from mailroom.models.prototypes import fit_prototypes
@@ -78,10 +77,6 @@ ROWS: dict[str, tuple[dict[str, object], Off]] = {
     "all": ({}, nullcontext),
     "without silver": ({"silver_pool_emails": 0}, nullcontext),
     "without unlabelled mail": ({}, lambda: patch.object(unlabelled, "WEIGHTS", (0.0,))),
-    "without self-training": (
-        {},
-        lambda: patch.object(cycle_training, "model_answered", lambda *_: []),
-    ),
     "without words": (
         {},
         lambda: patch.object(cycle_run, "words_step", lambda *_, **__: {"setups": [], "heads": {}}),

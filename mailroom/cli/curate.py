@@ -97,8 +97,7 @@ def _print_report(curated: "Curated") -> None:
     console = stdout_console()
     silver = curated.silver.report
     console.print(
-        f"[bold]{len(curated.gold.train):,} gold and {silver.taken:,} silver examples[/] to train on, "
-        f"{silver.pseudo:,} pseudo-labelled ones beside them for an encoder"
+        f"[bold]{len(curated.gold.train):,} gold and {silver.taken:,} silver examples[/] to train on"
     )
     tables = (
         _gold_table(curated),

@@ -100,8 +100,6 @@ def _answer(prediction: "Prediction", truth: str, taxonomy: "Taxonomy") -> str:
 def _learned(use: "Use") -> str:
     if use.part == "train":
         did = f"learned it as {use.grade} (weight {use.weight:g})"
-    elif use.part == "pseudo":
-        did = f"trained an encoder on it by the answer of the model before, {use.label}"
     else:
         did = f"kept it for {use.part}: judged by it, not trained on it"
     made = f", made {use.cycle.model}" if use.cycle.model else ""

@@ -2,13 +2,12 @@
 
 `thresholds` says which answers are sure enough. Of those, never an email that resembles one with a label,
 never one of a conversation that models are judged by, never two that resemble each other, and no label
-beyond its cap. The same holds for pseudo-labelled emails, whose answers are only expected to be right: an
-encoder is trained on them beside the rest (self-training), and nothing else learns from them.
+beyond its cap.
 """
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -20,8 +19,6 @@ from mailroom.taxonomy import Taxonomy
 
 # The weight of the surest answer and of the least sure that is taken, beside gold's 1.
 MAX_WEIGHT, MIN_WEIGHT = 0.8, 0.4
-# More pseudo-labelled emails take longer and were not measured.
-MOST_PSEUDO = 3_000
 
 
 class ClassifiedEmail(Protocol):
@@ -48,14 +45,10 @@ class LabelledText(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SilverReport:
-    """How many of `pool` emails were taken, by which thresholds, of which labels, and why others were not.
-
-    `pseudo` more are expected to be right, and train an encoder alone.
-    """
+    """How many of `pool` emails were taken, by which thresholds, of which labels, and why others were not."""
 
     pool: int
     taken: int
-    pseudo: int
     thresholds: tuple[Threshold, ...]
     labels: Mapping[str, int]
     left_out: Mapping[str, int]
@@ -67,10 +60,9 @@ class SilverReport:
 
 @dataclass(frozen=True, slots=True)
 class Silver:
-    """Silver and pseudo-labelled examples, in orders that say nothing, and the report on them."""
+    """Silver examples, in an order that says nothing, and the report on them."""
 
     examples: tuple[Example, ...]
-    pseudo: tuple[Example, ...]
     report: SilverReport
 
 
@@ -82,46 +74,33 @@ def collect_silver(
     taxonomy: Taxonomy,
     rules: SilverRules,
     answered: Sequence[Audited] = (),
-    held_back: Sequence[Audited] = (),
-    taught: Set[str] = frozenset(),
 ) -> Silver:
     """Choose among `pool`, which are answers of one model.
 
-    `labelled` are all emails with a label, `gold` is what came of them, `answered` the logged answers to
-    these from before they had one, and `held_back` the model's answers to gold that it never learned from.
-    Emails in `taught` are left out: a model is sure of whatever label it was trained to give them.
+    `labelled` are all emails with a label, `gold` is what came of them, and `answered` the logged answers to
+    these from before they had one.
     """
     left_out: Counter[str] = Counter()
-    usable = _usable(pool, {email.email_id for email in labelled}, taught, gold, taxonomy, left_out)
-    chosen = choose([email.prediction for email in usable], audited, rules, answered, held_back)
+    usable = _usable(pool, {email.email_id for email in labelled}, gold, taxonomy, left_out)
+    chosen = choose([email.prediction for email in usable], audited, rules, answered)
     left_out["not sure enough"] = len(usable) - len(chosen.rank_of)
-    order, others = (
-        sorted(places, key=lambda place: _shuffled(usable[place].email_id, rules.seed))
-        for places in (chosen.rank_of, chosen.likely)
-    )
+    order = sorted(chosen.rank_of, key=lambda place: _shuffled(usable[place].email_id, rules.seed))
     distinct = _distinct(usable, order, labelled, left_out)
     kept = _capped(usable, distinct, rules.max_per_label, left_out)
     examples = tuple(_example(usable[place], chosen.rank_of[place]) for place in kept)
-    # Twice as many as may be needed are looked at: on mail of which every second is a copy it is as many.
-    known = [*labelled, *(usable[place] for place in kept)]
-    likely = _distinct(usable, others[: 2 * MOST_PSEUDO], known, Counter())
-    likely = _capped(usable, likely, rules.max_per_label, Counter())[:MOST_PSEUDO]
-    pseudo = tuple(_example(usable[place], chosen.likely[place]) for place in likely)
     report = SilverReport(
         pool=len(pool),
         taken=len(examples),
-        pseudo=len(pseudo),
         thresholds=chosen.thresholds,
         labels=dict(Counter(example.label for example in examples).most_common()),
         left_out={reason: count for reason, count in left_out.most_common() if count},
     )
-    return Silver(examples, pseudo, report)
+    return Silver(examples, report)
 
 
 def _usable(
     pool: Sequence[ClassifiedEmail],
     labelled: Collection[str],
-    taught: Set[str],
     gold: Gold,
     taxonomy: Taxonomy,
     left_out: Counter[str],
@@ -132,8 +111,6 @@ def _usable(
     for email in pool:
         if email.email_id in labelled:
             left_out["has a label"] += 1
-        elif email.email_id in taught:
-            left_out["trained on by an earlier answer"] += 1
         elif email.thread in judging:
             left_out["in a thread that judges"] += 1
         elif assignable_id(taxonomy, email.prediction.label) != email.prediction.label:

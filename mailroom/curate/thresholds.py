@@ -7,7 +7,7 @@ lets them through, since a cap that holds back the easy labels would leave the h
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -29,9 +29,6 @@ OWN_AUDITED = 200
 
 # No credit where labelled answers lead one to expect more than so many times the errors that are allowed.
 _MOST_ERRORS = 2.0
-# What is only likely may be expected to have so many times the errors that are allowed: the curve is a guess,
-# and an encoder that was trained on answers of which one in eight was wrong was two points worse.
-_LIKELY_ERRORS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +88,10 @@ class Threshold:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """Places of the answers that are sure enough, with their rank among their like (0…1, 0 the surest).
-
-    `likely` are places of others that are expected to be right more often than the target asks, unproven.
-    """
+    """Places of the answers that are sure enough, with their rank among their like (0…1, 0 the surest)."""
 
     rank_of: Mapping[int, float]
     thresholds: tuple[Threshold, ...]
-    likely: Mapping[int, float] = field(default_factory=dict)
 
 
 def choose(
@@ -106,15 +99,12 @@ def choose(
     audited: Sequence[Audited],
     rules: SilverRules,
     labelled: Sequence[Audited] = (),
-    held_back: Sequence[Audited] = (),
 ) -> Chosen:
     """Find a threshold for each label with OWN_AUDITED audits, and one for all others together.
 
     The error rate is shared out among the thresholds, so that it holds for the whole. `labelled` are answers
     of any model on emails that people have labelled since, mostly because they were unsure: they cannot
-    prove a threshold, but they may refuse the credit that is given before audits can. `held_back` are the
-    present model's answers on labelled emails that it never learned from, audits among them: they alone say
-    what is likely, since another model's probabilities mean something else.
+    prove a threshold, but they may refuse the credit that is given before audits can.
     """
     counts = Counter(audit.prediction.label for audit in audited)
     own = sorted(label for label, count in counts.items() if count >= OWN_AUDITED)
@@ -126,18 +116,15 @@ def choose(
     for audit in audited:
         audits[audit.prediction.label if audit.prediction.label in own else None].append(audit)
     rank_of: dict[int, float] = {}
-    likely: dict[int, float] = {}
     thresholds = []
     for label in (None, *own):
         if not places[label]:
             continue
-        own_answers = [answers[place] for place in places[label]]
-        group = _Group(own_answers, audits[label], rules, labelled, held_back)
+        group = _Group([answers[place] for place in places[label]], audits[label], rules, labelled)
         taken, threshold = group.choose(label, error_rate)
         thresholds.append(threshold)
-        rank_of |= group.ranked(places[label], taken)
-        likely |= group.ranked(places[label], group.likely() & ~taken)
-    return Chosen(rank_of, tuple(thresholds), likely)
+        rank_of |= {places[label][i]: float(group.ranks[i]) for i in np.flatnonzero(taken).tolist()}
+    return Chosen(rank_of, tuple(thresholds))
 
 
 class _Group:
@@ -149,12 +136,10 @@ class _Group:
         audits: Sequence[Audited],
         rules: SilverRules,
         labelled: Sequence[Audited],
-        held_back: Sequence[Audited],
     ) -> None:
         self._answers, self._audits, self._rules = answers, audits, rules
-        self._labelled, self._held_back = labelled, held_back
+        self._labelled = labelled
         self.ranks, self._audit_ranks = rank_answers(answers, [audit.prediction for audit in audits])
-        self._agreed: Mask = np.array([stages_agree(answer) for answer in answers], dtype=np.bool_)
         self._correct: Mask = np.array([audit.correct for audit in audits], dtype=np.bool_)
         # One draw for every audit, whatever the cut: it passes a cap or it does not.
         self._draws: Ranks = np.array([_draw(audit.prediction, rules.seed) for audit in audits])
@@ -169,40 +154,16 @@ class _Group:
             taken = self.ranks <= trusted.cut.share
             taken &= np.array([answer.label not in refused for answer in self._answers], dtype=np.bool_)
             return taken, self._threshold(label, "audited", trusted, taken, refused)
-        surest = self._agreed & (self.ranks <= rules.unproven_share)
-        expected = self._expected(surest, self._labelled)
+        agreed = np.array([stages_agree(answer) for answer in self._answers], dtype=np.bool_)
+        surest = agreed & (self.ranks <= rules.unproven_share)
+        expected = expected_precision(
+            [answer.prediction.probability for answer in self._labelled],
+            [answer.correct for answer in self._labelled],
+            [self._answers[i].probability for i in np.flatnonzero(surest).tolist()],
+        )
         basis, credit = self._on_credit(expected)
         taken = surest & (basis == "unproven")
         return taken, replace(self._threshold(label, basis, credit, taken, ()), expected=expected)
-
-    def likely(self) -> Mask:
-        """The largest share of the surest answers of both stages that is expected to have half the errors.
-
-        Half of those that the target allows, by held-back answers, where audits do not speak against it.
-        """
-        rules = self._rules
-        least = 1 - _LIKELY_ERRORS * (1 - rules.target_precision)
-        for share in reversed(SHARES):
-            inside = self._agreed & (self.ranks <= share)
-            shown = self._audit_ranks <= share
-            audited, right = int(shown.sum()), int(self._correct[shown].sum())
-            refuted = audited > 0 and upper_bound(right, audited, rules.error_rate) < rules.target_precision
-            expected = None if refuted else self._expected(inside, self._held_back)
-            if expected is not None and expected >= least:
-                return inside
-        return np.zeros(len(self._answers), dtype=np.bool_)
-
-    def ranked(self, places: Sequence[int], chosen: Mask) -> dict[int, float]:
-        """The ranks of the `chosen` answers, by their places."""
-        return {places[i]: float(self.ranks[i]) for i in np.flatnonzero(chosen).tolist()}
-
-    def _expected(self, chosen: Mask, labelled: Sequence[Audited]) -> float | None:
-        """How many of the chosen answers (0…1) labelled ones lead one to expect right."""
-        return expected_precision(
-            [answer.prediction.probability for answer in labelled],
-            [answer.correct for answer in labelled],
-            [self._answers[i].probability for i in np.flatnonzero(chosen).tolist()],
-        )
 
     def _cut(self, share: float) -> Cut:
         """The surest share as it will be delivered: of each label, what its cap lets through."""

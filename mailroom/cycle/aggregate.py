@@ -4,7 +4,7 @@ Reads the store and writes nothing. Answers of another model or taxonomy than th
 and not logged: confidence means something among answers of one model alone.
 """
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -16,11 +16,10 @@ from mailroom.config import LearningSettings
 from mailroom.curate.gold import Gold, collect_gold
 from mailroom.curate.hard_negatives import add_hard_negatives
 from mailroom.curate.silver import Silver, collect_silver
-from mailroom.curate.split import SplitShares
+from mailroom.curate.split import Part, SplitShares
 from mailroom.curate.thresholds import Audited, SilverRules
 from mailroom.records import OUTSIDE, Email, Example, Prediction
 from mailroom.store.examples import ExampleReader
-from mailroom.store.snapshots import Part
 from mailroom.taxonomy import Taxonomy
 
 # Emails answered anew so far, and of how many.
@@ -37,16 +36,12 @@ class Classifies(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """The model version that answers now, and its unit vectors (assignable labels, d) of the taxonomy.
-
-    `taught` are emails that its encoder was trained on by what a model had answered.
-    """
+    """The model version that answers now, and its unit vectors (assignable labels, d) of the taxonomy."""
 
     id: str
     classifier: Classifies
     label_vectors: NDArray[np.float32]
     threads: int = 1
-    taught: Set[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +60,7 @@ class Curated:
 
     def parts(self) -> dict[Part, tuple[Example, ...]]:
         """The examples of each part."""
-        return {
-            "train": self.train,
-            "validation": self.gold.validation,
-            "evaluation": self.gold.evaluation,
-            "pseudo": self.silver.pseudo,
-        }
+        return {"train": self.train, "validation": self.gold.validation, "evaluation": self.gold.evaluation}
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON-ready values; no example and no text."""
@@ -104,19 +94,14 @@ def aggregate(
     # An audit that no label fits is a mistake of whatever label it was given: silver would learn it.
     outside = {email.email_id for email in labelled if email.feedback.is_outside}
     foreign = {email.email_id for email in labelled if email.feedback.source == "audit"} & outside
-    # Held-back gold judges and is never trained on: any model's answer to it is one to an unknown email.
-    truth = {one.email_id: one.label for one in (*gold.validation, *gold.evaluation)}
-    truth |= dict.fromkeys(foreign, OUTSIDE)
-    held_back = [email for email in labelled if email.email_id in truth]
-    asked = [
-        _Asked(one.email_id, one.text, one.prediction) for one in pool if one.email_id not in model.taught
-    ]
-    asked += [_Asked(email.email_id, email.text, email.first_prediction) for email in held_back]
-    answers = {one.email_id: one for one in _current_answers(asked, model, taxonomy, advance)}
-    pool = [replace(email, prediction=answers.get(email.email_id, email.prediction)) for email in pool]
-    judged = [Audited(answers[email.email_id], truth[email.email_id]) for email in held_back]
-    audits = gold.audited | foreign
-    audited = [one for one in judged if one.prediction.email_id in audits]
+    audits = [email for email in labelled if email.email_id in gold.audited | foreign]
+    asked = [_Asked(email.email_id, email.text, email.prediction) for email in pool]
+    # Audits judge and are never trained on, so that any model's answer to them is one to an unknown email.
+    asked += [_Asked(email.email_id, email.text, email.first_prediction) for email in audits]
+    answers = _current_answers(asked, model, taxonomy, advance)
+    pool = [replace(email, prediction=answer) for email, answer in zip(pool, answers, strict=False)]
+    truth = {example.email_id: example.label for example in gold.evaluation} | dict.fromkeys(foreign, OUTSIDE)
+    audited = [Audited(answer, truth[answer.email_id]) for answer in answers[len(pool) :]]
     known = {one.email_id: one.label for one in (*gold.train, *gold.validation, *gold.evaluation)}
     known |= dict.fromkeys(outside, OUTSIDE)
     answered = [
@@ -131,7 +116,7 @@ def aggregate(
         unproven_share=settings.silver_unproven_share,
         seed=seed,
     )
-    silver = collect_silver(pool, audited, labelled, gold, taxonomy, rules, answered, judged, model.taught)
+    silver = collect_silver(pool, audited, labelled, gold, taxonomy, rules, answered)
     examples = [*gold.train, *silver.examples]
     train = add_hard_negatives(examples, taxonomy, model.label_vectors, settings.hard_negatives, seed)
     return Curated(train.examples, gold, silver, train.shares(), reader.labelled_without_text())

@@ -23,8 +23,7 @@ class Parts:
 
     `seen` are ids of examples that the champion's encoder was trained on, none where it never was: whatever
     stands behind it answers those too well to choose anything by. `kappa` is what a label's texts count, in
-    emails, behind an encoder that was trained on the examples. `pseudo` are emails with the champion's own
-    answers, for an encoder to be trained on beside the rest.
+    emails, behind an encoder that was trained on the examples.
     """
 
     train: tuple[Example, ...]
@@ -33,7 +32,6 @@ class Parts:
     fresh: frozenset[str]
     seen: frozenset[str] = frozenset()
     kappa: float = UNPROVEN_KAPPA
-    pseudo: tuple[Example, ...] = ()
 
     @property
     def gold(self) -> tuple[Example, ...]:

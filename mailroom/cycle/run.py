@@ -331,21 +331,16 @@ class _Run:
     def _train(self, parts: Parts) -> dict[str, Any]:
         reason = self._why_not_train(parts)
         if reason is not None:
-            self._snapshots.save(self._steps.cycle, (), "pseudo")
             return {"skipped": reason}
-        # Where unlabelled mail tells nothing of labels, the champion's answers to it tell less.
-        drawn = self._steps.done["label_vectors"]["mail_weight"]
         trained = train_bi_encoder_step(
             self._desk,
             self._folder.work,
             self._champion,
             parts,
-            drawn > 0,
             self._training_s(parts) * self._second.encoder_share,
             self._options.seed,
             self._tell,
         )
-        self._snapshots.save(self._steps.cycle, trained.pseudo, "pseudo")
         return {"setup": trained.setup.to_dict(), "parity": trained.parity, "figures": trained.figures}
 
     def _why_not_train(self, parts: Parts) -> str | None:

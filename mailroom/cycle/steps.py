@@ -1,7 +1,7 @@
 """Parts of a cycle's steps that need nothing of the cycle itself: progress, curation, kept examples."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,11 +11,10 @@ from mailroom.cycle.parts import Parts
 from mailroom.cycle.setup import Answering, Setup, champion_setup
 from mailroom.errors import ModelError
 from mailroom.models.registry import ModelVersion, load_version
-from mailroom.records import Email, Example
+from mailroom.records import Email
 from mailroom.store.cycles import CycleLog
-from mailroom.store.database import Database
 from mailroom.store.examples import ExampleReader
-from mailroom.store.snapshots import Part, Snapshots
+from mailroom.store.snapshots import Snapshots
 
 # Emails that tell how long an answer takes.
 _TIMED_EMAILS = 10
@@ -49,13 +48,7 @@ def curate(
 ) -> Curated:
     """Gold, silver and negatives; of unlabelled mail as much as the champion can answer in `allowed_s`."""
     setup = champion_setup(desk)
-    model = Model(
-        desk.champion.id,
-        answering.classifier(setup),
-        answering.label_vectors(setup),
-        desk.threads,
-        taught_by_answers(desk.database, desk.champion),
-    )
+    model = Model(desk.champion.id, answering.classifier(setup), answering.label_vectors(setup), desk.threads)
     advance = advance_with("answering unlabelled mail anew", tell)
     settings = desk.settings.learning
     if allowed_s is not None:
@@ -123,10 +116,9 @@ def doubt_notes(steps: Mapping[str, Any]) -> tuple[str, ...]:
 def kept_parts(desk: Desk, cycle_id: str) -> Parts:
     """The examples of a cycle as they were kept, and which of them the champion and its encoder know."""
     snapshots = Snapshots(desk.database)
-    names: tuple[Part, ...] = ("train", "validation", "evaluation", "pseudo")
-    parts = {part: tuple(snapshots.load(cycle_id, part)) for part in names}
-    learned = _ids(_examples_of(desk.database, learned_in(desk.champion), "train"))
-    seen = _ids(_examples_of(desk.database, encoder_trained_in(desk.champion), "train", "pseudo"))
+    parts = {part: tuple(snapshots.load(cycle_id, part)) for part in ("train", "validation", "evaluation")}
+    learned = _train_part(desk, snapshots, learned_in(desk.champion))
+    seen = _train_part(desk, snapshots, encoder_trained_in(desk.champion))
     ids = [one.email_id for one in parts["train"]]
     return Parts(
         parts["train"],
@@ -134,7 +126,6 @@ def kept_parts(desk: Desk, cycle_id: str) -> Parts:
         parts["evaluation"],
         frozenset(one for one in ids if one not in learned),
         frozenset(one for one in ids if one in seen),
-        pseudo=parts["pseudo"],
     )
 
 
@@ -171,19 +162,8 @@ def lineage(version: ModelVersion) -> dict[str, Any]:
     return {name: known[name] for name in (ENCODER_CYCLE, MAIL_WEIGHT, TEXT_KAPPA) if name in known}
 
 
-def taught_by_answers(database: Database, version: ModelVersion) -> frozenset[str]:
-    """Emails that the version's encoder may have been trained on by what a model had answered."""
-    examples = _examples_of(database, encoder_trained_in(version), "train", "pseudo")
-    return _ids([example for example in examples if example.grade != "gold"])
-
-
-def _examples_of(database: Database, cycle: str | None, *parts: Part) -> list[Example]:
-    """Examples of these parts of the cycle, as far as it is known here."""
-    if cycle is None or CycleLog(database).get(cycle) is None:
-        return []
-    snapshots = Snapshots(database)
-    return [example for part in parts for example in snapshots.load(cycle, part)]
-
-
-def _ids(examples: Iterable[Example]) -> frozenset[str]:
-    return frozenset(example.email_id for example in examples)
+def _train_part(desk: Desk, snapshots: Snapshots, cycle: str | None) -> set[str]:
+    """Emails that the cycle learned from, as far as it is known here."""
+    if cycle is None or CycleLog(desk.database).get(cycle) is None:
+        return set()
+    return {example.email_id for example in snapshots.load(cycle, "train")}

@@ -9,7 +9,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,7 +17,6 @@ import numpy as np
 
 from mailroom.cycle.desk import Desk
 from mailroom.cycle.parts import Parts
-from mailroom.cycle.self_training import Plan, model_answered, plan
 from mailroom.cycle.setup import Setup
 from mailroom.cycle.steps import encoder_start
 from mailroom.models.bi_encoder import BiEncoder
@@ -36,6 +35,9 @@ if TYPE_CHECKING:
 # What the parity gate reads: labels spread over the tree, and emails of the training part.
 _GATE_LABELS, _GATE_EMAILS = 300, 100
 TRAINED = "trained_bi_encoder"
+# Texts that tell how long one takes; a step of training beside one reading of a text: its gradient, and the
+# labels' texts that it is ranked with; of the training time, what an estimate may promise.
+_TIMED, _READINGS, _ANEW_SHARE = 64, 5.0, 0.8
 # What comes with the extra `train`.
 _NEEDED = ("torch", "sentence_transformers")
 
@@ -45,15 +47,11 @@ Report = Callable[[str, float, float], None]
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A trained and exported encoder: how it answers, the int8 gate's verdict, figures of its training.
-
-    `pseudo` are the examples that it alone was trained on.
-    """
+    """A trained and exported encoder: how it answers, the int8 gate's verdict, figures of its training."""
 
     setup: Setup
     parity: dict[str, Any]
     figures: dict[str, Any]
-    pseudo: tuple[Example, ...] = ()
 
 
 def train_bi_encoder_step(
@@ -61,34 +59,30 @@ def train_bi_encoder_step(
     work: Path,
     champion: Setup,
     parts: Parts,
-    trains_itself: bool,
     budget_s: float,
     seed: int,
     report: Report,
 ) -> Trained:
     """Fine-tune an encoder within `budget_s`, export it, and compare its int8 graph with fp32.
 
-    The one that no cycle has trained yet, or the champion's where that would take too long. Where it
-    `trains_itself`, also on what the champion answered, as much as there is time for. ModelError where
-    training breaks down.
+    The one that no cycle has trained yet: it knows no error of earlier champions. The champion's where there
+    is no time to read all examples as often as that takes. ModelError where training breaks down.
     """
     from mailroom.train.bi_encoder import train_bi_encoder
-    from mailroom.train.bi_encoder_settings import EPOCHS_WITH_PSEUDO, BiEncoderSettings, epochs_for
+    from mailroom.train.bi_encoder_settings import BiEncoderSettings, epochs_for
     from mailroom.train.label_texts import label_texts
 
-    start, known = encoder_start(desk).directory / BI_ENCODER, with_some_silver(parts.train, seed)
-    answered = model_answered(parts, known, seed) if trains_itself else []
+    start, taught = encoder_start(desk).directory / BI_ENCODER, with_some_silver(parts.train, seed)
     budget_s = first_given(work / "bi_encoder_budget.json", budget_s)
-    planned = plan(start / WEIGHTS_NAME, known, answered, budget_s, desk.threads)
-    planned = Plan(**first_given(work / "bi_encoder_plan.json", asdict(planned)))
-    pseudo = answered[: planned.pseudo]
-    epochs = EPOCHS_WITH_PSEUDO if pseudo else epochs_for(len(known))
+    epochs = epochs_for(len(taught))
+    in_time = _seconds_of(start / WEIGHTS_NAME, taught, desk.threads) * epochs <= _ANEW_SHARE * budget_s
+    anew = first_given(work / "bi_encoder_anew.json", in_time)
     defaults = BiEncoderSettings(text_kappa=parts.kappa)
     training = replace(defaults.training, epochs=epochs, seed=seed, threads=desk.threads)
     result = train_bi_encoder(
-        (start if planned.anew else Path(champion.bi_encoder)) / WEIGHTS_NAME,
+        (start if anew else Path(champion.bi_encoder)) / WEIGHTS_NAME,
         work / "bi_encoder_weights",
-        [*known, *pseudo],
+        taught,
         parts.validation,
         label_texts(desk.taxonomy),
         replace(defaults, training=training),
@@ -96,17 +90,17 @@ def train_bi_encoder_step(
         progress=lambda progress: report(*told("training the bi-encoder", progress)),
         budget_s=budget_s,
     )
-    trained = exported(
-        desk,
-        work,
-        TRAINED,
-        result,
-        parts.train,
-        report,
-        {"pseudo_labelled": len(pseudo), "anew": planned.anew},
-    )
-    read = {one.email_id for one in pseudo}
-    return replace(trained, pseudo=tuple(one for one in parts.pseudo if one.email_id in read))
+    return exported(desk, work, TRAINED, result, parts.train, report, {"anew": anew})
+
+
+def _seconds_of(source: Path, examples: Sequence[Example], threads: int) -> float:
+    """What an epoch on these examples takes, by how long the encoder in `source` takes to read some."""
+    from mailroom.train.bi_encoder_settings import BiEncoderSettings
+    from mailroom.train.text_encoder import seconds_a_text
+
+    texts = [one.text for one in examples[:: max(1, len(examples) // _TIMED)][:_TIMED]]
+    a_text = seconds_a_text(source, texts, BiEncoderSettings().max_tokens, threads)
+    return len(examples) * _READINGS * a_text
 
 
 def exported(

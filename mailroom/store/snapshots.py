@@ -20,8 +20,7 @@ from mailroom.store.prediction_reader import PredictionReader
 from mailroom.store.rows import CHUNK, Names, select_in, uuid_bytes
 from mailroom.store.schema import cycles, emails, feedback, names, predictions, training_examples
 
-# `pseudo`: what an encoder alone was trained on, by the model's own answers.
-Part = Literal["train", "validation", "evaluation", "pseudo"]
+Part = Literal["train", "validation", "evaluation"]
 
 # Rows that are committed together: a snapshot of a million must not keep the log's writers waiting.
 _ROWS_A_COMMIT = 5_000

@@ -8,8 +8,6 @@ from mailroom.train.train_settings import TrainSettings
 # Texts read in a whole run: three epochs of 15,000, but as many more of fewer as are within these bounds.
 _TEXTS = 45_000
 _FEWEST_EPOCHS, _MOST_EPOCHS = 2, 8
-# Beside pseudo-labelled texts, of which there are more than of others.
-EPOCHS_WITH_PSEUDO = 4
 
 
 def _training() -> TrainSettings:

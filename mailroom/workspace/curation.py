@@ -1,9 +1,6 @@
 """A workspace → what its next cycle would learn from."""
 
-from dataclasses import replace
-
 from mailroom.cycle.aggregate import Advance, Curated, Model, aggregate
-from mailroom.cycle.steps import taught_by_answers
 from mailroom.store.examples import ExampleReader
 from mailroom.workspace.workspace import Workspace
 
@@ -13,6 +10,5 @@ def curate(workspace: Workspace, advance: Advance | None = None) -> Curated:
     version = workspace.version
     encoder = version.load_bi_encoder(workspace.precision())
     model = Model(version.id, workspace.classifier(), workspace.label_vectors(encoder), workspace.threads)
-    model = replace(model, taught=taught_by_answers(workspace.database, version))
     reader = ExampleReader(workspace.database)
     return aggregate(reader, workspace.taxonomy, model, workspace.settings.learning, advance=advance)

@@ -54,24 +54,6 @@ def test_nothing_is_taken_on_credit_once_audits_speak_against_it(audited: int) -
     assert not chosen.rank_of
 
 
-@pytest.mark.parametrize(("wrong_below", "share"), [(0.0, 0.9), (0.5, 0.4)])
-def test_held_back_answers_say_how_many_others_are_likely(wrong_below: float, share: float) -> None:
-    labelled = [
-        Audited(answer("track", i / 2000, f"asked-{i}"), "track" if i / 2000 >= wrong_below else "other")
-        for i in range(2000)
-    ]
-    chosen = choose(pool_of(1000), [], RULES, held_back=labelled)
-    assert min(chosen.rank_of) == 900
-    # The surest first, none of what is silver anyway, and fewer where unsure answers were wrong.
-    likely = sorted(chosen.likely)
-    assert likely == list(range(900 - len(likely), 900))
-    assert len(likely) == pytest.approx(1000 * share - 100, abs=100)
-    # Audits that were mostly wrong speak against all of them, and without labelled answers nothing is likely.
-    wrong = [Audited(audit.prediction, "other") for audit in audits_of(50, wrong_below=0)]
-    assert not choose(pool_of(1000), wrong, RULES, held_back=labelled).likely
-    assert not choose(pool_of(1000), [], RULES).likely
-
-
 @pytest.mark.parametrize(("right_in", "basis"), [(10, "unproven"), (2, "doubtful")])
 def test_labelled_answers_may_refuse_the_credit(right_in: int, basis: str) -> None:
     labelled = [

@@ -185,18 +185,3 @@ def test_a_new_store_gives_nothing_and_no_error(store: Store) -> None:
     curated = collect(store, Oracle())
     assert curated.train == ()
     assert curated.to_dict()["silver"]["pool"] == 0
-
-
-def test_answers_that_the_encoder_was_trained_on_are_neither_asked_for_nor_learned_again(
-    store: Store,
-) -> None:
-    store.classify(range(30), model="v1")
-    oracle = Oracle()
-    taught = frozenset(f"mail-{number}" for number in range(0, 30, 2))
-    vectors = np.eye(len(tree().assignable), dtype=np.float32)
-    model = Model("v2", oracle, vectors, taught=taught)
-    curated = aggregate(store.reader, tree(), model, LearningSettings(silver_unproven_share=1.0))
-    asked = {f"mail-{number}" for number in range(1, 30, 2)}
-    assert set(oracle.asked) == asked
-    assert {example.email_id for example in curated.train} == asked
-    assert curated.silver.report.left_out["trained on by an earlier answer"] == 15

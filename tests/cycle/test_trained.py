@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from mailroom.cycle.judge import Judge, Judgement
-from mailroom.cycle.self_training import Plan
 from mailroom.cycle.setup import Setup
 from mailroom.evaluate.gate import Check
 from mailroom.models.registry import load_version
@@ -91,7 +90,7 @@ def test_training_begins_with_the_encoder_that_no_cycle_trained(
     assert read == [versions[0].directory / "bi_encoder" / "weights"] * 2
     assert [one.encoder_start for one in versions] == [None, versions[0].id, versions[0].id]
     # Where there is no time for all of it, or where that encoder is gone, the champion's goes on.
-    monkeypatch.setattr("mailroom.cycle.training.plan", lambda *_: Plan(0, False))
+    monkeypatch.setattr("mailroom.cycle.training._seconds_of", lambda *_: 1_000.0)
     say(workspace, 20, first=200)
     last = load_version(models / str(learn(workspace).version))
     assert read[2:] == [versions[2].directory / "bi_encoder" / "weights"]

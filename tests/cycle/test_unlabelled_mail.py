@@ -10,16 +10,12 @@ import pytest
 from mailroom.cycle import unlabelled_mail
 from mailroom.cycle.label_step import LABELS_MAIL
 from mailroom.cycle.run import Options
-from mailroom.cycle.self_training import Plan
 from mailroom.cycle.setup import Setup
-from mailroom.cycle.steps import taught_by_answers
 from mailroom.cycle.unlabelled_mail import kept_mail, read_mail, weighed
 from mailroom.models import unlabelled
 from mailroom.store.cycles import CycleLog
 from mailroom.store.prediction_log import LogEntry
-from mailroom.store.snapshots import Snapshots
 from mailroom.workspace import Workspace
-from mailroom.workspace.curation import curate
 from mailroom.workspace.learning import learn_workspace
 from tests.cycle.desk import LABELS, mail, say, set_settings
 
@@ -104,37 +100,6 @@ def test_with_much_gold_only_a_trained_encoder_is_drawn_to_mail(
     assert (drawn["mail_weight"], drawn["bi_encoder"]) == (0.1, tried["trained_bi_encoder"]["bi_encoder"])
     assert drawn["prototypes"] != tried["trained_bi_encoder"]["prototypes"]
     assert steps["mail_beside_trained"]["mail"] == steps["label_vectors"]["mail"] > 0
-
-
-@pytest.mark.parametrize("weight", [0.1, 0.0])
-def test_an_encoder_trains_itself_where_mail_teaches(
-    workspace: Path, monkeypatch: pytest.MonkeyPatch, weight: float
-) -> None:
-    monkeypatch.setattr(unlabelled, "WEIGHTS", (weight,))
-    monkeypatch.setattr("mailroom.train.bi_encoder_settings._MOST_EPOCHS", 2)
-    monkeypatch.setattr("mailroom.curate.thresholds.expected_precision", lambda *_: 0.99)
-    monkeypatch.setattr("mailroom.cycle.training.plan", lambda *asked: Plan(min(20, len(asked[2])), True))
-    set_settings(workspace, train_from_gold=50)
-    steps = learn_with_unlabelled(workspace)
-    trained = steps["bi_encoder"]["figures"]["pseudo_labelled"]
-    assert trained == (20 if weight else 0)
-    with Workspace.open(workspace, read_only=True) as opened:
-        snapshots = Snapshots(opened.database)
-        cycle = next(iter(CycleLog(opened.database).history())).id
-        pseudo = list(snapshots.load(cycle, "pseudo"))
-        others = {one.email_id for part in ("train", "evaluation") for one in snapshots.load(cycle, part)}
-    # Silver that the encoder was trained on stands among what the labels learned from, and nowhere twice.
-    assert len(pseudo) <= trained
-    assert bool(pseudo) == bool(weight)
-    assert not {one.email_id for one in pseudo} & others
-    # What an encoder was trained on by a model's answers, no later answer of it may teach again.
-    monkeypatch.setattr("mailroom.cycle.steps.encoder_trained_in", lambda _: cycle)
-    with Workspace.open(workspace, read_only=True) as opened:
-        taught = taught_by_answers(opened.database, opened.version)
-        silver = {one.email_id for one in snapshots.load(cycle, "train") if one.grade == "silver"}
-        left_out = curate(opened).silver.report.left_out
-    assert taught == {one.email_id for one in pseudo} | silver
-    assert left_out.get("trained on by an earlier answer", 0) == len(taught)
 
 
 def learn_with_unlabelled(root: Path) -> Any:
