@@ -82,17 +82,18 @@ def words_beside_trained(
         return {"setups": [], "heads": {}}
     place = {label: row for row, label in enumerate(desk.label_ids)}
     texts = [example.text for example in parts.validation]
-    words = head.for_labels(desk.label_ids).raw_scores(texts)
+    enough = len(texts) >= LEAST_TO_CHOOSE
+    words = head.for_labels(desk.label_ids).raw_scores(texts) if enough else None
     targets = np.array([place[example.label] for example in parts.validation], dtype=np.intp)
     weights = np.array([example.weight for example in parts.validation], dtype=np.float32)
     found, heads = [], {}
     for setup in trained:
         if setup.kind != "retrieval":
             continue
-        cosines = answering.embeddings(setup).unit(texts) @ answering.label_vectors(setup).T
-        judged = Judged(cosines, words, targets, weights)
-        enough = len(texts) >= LEAST_TO_CHOOSE
-        weight = weight_beside(judged, head.neutral) if enough else head.weight
+        weight = head.weight
+        if words is not None:
+            cosines = answering.embeddings(setup).unit(texts) @ answering.label_vectors(setup).T
+            weight = weight_beside(Judged(cosines, words, targets, weights), head.neutral)
         heads[setup.name] = _figures(head.weighing(weight))
         if weight > 0:
             found.append(_with_words(setup, head.weighing(weight), work).to_dict())

@@ -16,7 +16,7 @@ from mailroom.models.lexical import LEXICAL_NAME
 from mailroom.store.cycles import CycleLog
 from mailroom.workspace import Workspace
 from mailroom.workspace.learning import learn_workspace
-from tests.cycle.desk import accuracy, answer_key, say
+from tests.cycle.desk import accuracy, answer_key, say, set_settings
 from tests.cycle.test_label_learning import LABELS, TEXTS, make
 
 
@@ -54,6 +54,18 @@ def test_a_rollback_takes_words_back(workspace: Path) -> None:
 
         Versions(opened).rollback("ann", "to see")
     assert answer_key(workspace, range(3)) == first
+
+
+def test_without_validation_gold_words_count_as_much_as_beside_the_other_encoder(workspace: Path) -> None:
+    say(workspace, 40)
+    set_settings(workspace, train_from_gold=50, validation_share=0.0)
+    cycle = learn(workspace)
+    with Workspace.open(workspace) as opened:
+        steps = CycleLog(opened.database).get(cycle).steps  # type: ignore[union-attr]
+    assert steps["curate"]["validation"] == 0
+    weight = steps["words"]["heads"]["label_vectors"]["weight"]
+    assert weight > 0
+    assert steps["words_beside_trained"]["heads"]["trained_bi_encoder"]["weight"] == weight
 
 
 def test_words_wait_where_the_budget_is_short(workspace: Path) -> None:
