@@ -53,7 +53,7 @@ class MailSettings:
 
 @dataclass(frozen=True, slots=True)
 class ModelSettings:
-    """Which encoders a workspace uses; read at `init` and by `models`."""
+    """Which encoders a workspace uses; read at `init`, by `models`, and for late interaction by `learn`."""
 
     bi_encoder: str = setting("embedded", "Bi-encoder: `embedded`, a directory, or a hub id.")
     cross_encoder: str = setting(

@@ -20,14 +20,18 @@ Part = Literal["train", "validation", "evaluation"]
 # of 150 labels would have next to none for its first thousand mails.
 TRAIN_FIRST = 1
 
+# Of so many first mails audits judge beside the share: with fewer than 30 no trained encoder can be judged.
+_FIRST = 200
+
 _SALT = "mailroom split 1"
 
 
 @dataclass(frozen=True, slots=True)
 class SplitShares:
-    """Shares (0…1): `evaluation` of all mail, audits among it, `validation` of what is not for evaluation.
+    """Shares (0…1): `evaluation` of all mail, `validation` of the rest.
 
-    A larger `evaluation` moves mail from training to evaluation and none back.
+    Audits are among `evaluation`, but for the first mails, where they stand beside it. A larger `evaluation`
+    moves mail from training to evaluation and none back.
     """
 
     evaluation: float = 0.2
@@ -66,7 +70,7 @@ def split(arrivals: Sequence[Arrival], alike: Resemblances, shares: SplitShares)
         if len(linked) > 1:
             parts.append(None)
             continue
-        left = _left_to_draw(shares.evaluation, audits / max(1, place))
+        left = _left_to_draw(shares.evaluation, audits / place if place >= _FIRST else 0.0)
         part = linked.pop() if linked else _own_part(arrival, left, shares.validation, trained)
         parts.append(part)
         audits += arrival.audit

@@ -82,8 +82,8 @@ def leads_beyond_chance(one: Sequence[Answer], other: Sequence[Answer]) -> bool:
     return beyond_chance(pairs.count((True, False)), pairs.count((False, True)))
 
 
-def beyond_chance(won: int, lost: int) -> bool:
-    """Whether of so many emails that change sides more are won than luck gives once in twenty times.
+def beyond_chance(won: int, lost: int, by_luck: float = _BY_LUCK) -> bool:
+    """Whether of so many emails that change sides more are won than luck gives so often, once in twenty.
 
     The exact test of McNemar (1947), one-sided: three to none is luck, five to none is not.
     """
@@ -91,7 +91,7 @@ def beyond_chance(won: int, lost: int) -> bool:
     from scipy.special import bdtrc
 
     # The probability of as many wins or more, where each email is as likely to be won as lost.
-    return won > lost and float(bdtrc(won - 1, won + lost, 0.5)) <= _BY_LUCK
+    return won > lost and float(bdtrc(won - 1, won + lost, 0.5)) <= by_luck
 
 
 def calibrated_factor(answers: Sequence[Answer], before: float = 1.0) -> float:

@@ -27,6 +27,7 @@ from mailroom.cycle.steps import (
 )
 from mailroom.errors import PromotionRefused, StoreError
 from mailroom.models.registry import CROSS_ENCODER, ENCODER_START, ModelVersion, load_version
+from mailroom.models.text_weight import UNPROVEN_KAPPA
 from mailroom.store.promotions import PromotionLog
 
 
@@ -118,7 +119,7 @@ class Ending:
         """Which cycle trained the encoder, if one did, and from what; what mail and texts count."""
         trained = setup.bi_encoder != champion_setup(self._desk).bi_encoder
         cycle = self._kept.cycle.id if trained else encoder_trained_in(self._desk.champion)
-        found: dict[str, Any] = {TEXT_KAPPA: self._kept.done["label_vectors"]["kappa"]}
+        found: dict[str, Any] = {TEXT_KAPPA: self._kept.done["label_vectors"].get("kappa", UNPROVEN_KAPPA)}
         if setup.mail_weight:
             found[MAIL_WEIGHT] = setup.mail_weight
         if cycle is not None:

@@ -176,7 +176,7 @@ class Judge:
         contenders, rivals = self._contenders(challenger, judging, extra, advance)
         verdict = judge(before, contenders, parity, self._desk.are_siblings, self._desk.settings.gate)
         chosen = next(one for one in contenders if one.kind == verdict.chosen)
-        setup = challenger if chosen.kind == challenger.kind else challenger.without_cross_encoder()
+        setup = challenger if chosen.kind == challenger.kind else _alone(challenger)
         answers = tuple(chosen.answers)
         factor = self._factor(setup, answers)
         served = recalibrated(answers, factor / setup.temperature_factor)
@@ -336,3 +336,8 @@ def _is_cheap(setup: Setup, desk: Desk) -> bool:
 
 def _has_learned_cross_encoder(setup: Setup) -> bool:
     return setup.kind == "two_stage" and not setup.late_weight
+
+
+def _alone(setup: Setup) -> Setup:
+    """The setup deciding by retrieval, under the name of that."""
+    return replace(setup.without_cross_encoder(), name=setup.name.removesuffix(LATE))

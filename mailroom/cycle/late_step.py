@@ -48,20 +48,18 @@ class Counted:
 
 
 class LateScores:
-    """Late interaction of emails and labels, read once each, by what stands behind the champion's encoder."""
+    """Late interaction of emails and labels, read once each, by what stands behind the reader's encoder."""
 
-    def __init__(self, desk: Desk, champion: Setup, examples: Sequence[Example]) -> None:
-        self._late = LateInteraction.load(
-            Path(champion.cross_encoder or ""), champion.cross_precision or "fp32"
-        )
-        self._counted = counted_by(champion)
+    def __init__(self, desk: Desk, reader: Setup, examples: Sequence[Example]) -> None:
+        self._late = LateInteraction.load(Path(reader.cross_encoder or ""), reader.cross_precision or "fp32")
+        self._counted = counted_by(reader)
         self._labels = {label.id: competitor_text(label, desk.taxonomy) for label in desk.taxonomy.assignable}
         self._texts = {example.email_id: example.text for example in examples}
         self._known: dict[str, dict[str, float]] = {}
 
     @property
     def counted(self) -> Counted:
-        """As the champion has it; nothing where it has none."""
+        """As the reader has it; nothing where that was not chosen yet."""
         return self._counted
 
     def of(self, answer: Answer) -> Scores:
@@ -88,7 +86,7 @@ class LateScores:
 
 
 def late_step(
-    champion: Setup, scores: LateScores, judge: HeldBack, work: Path, setups: Sequence[Setup]
+    reader: Setup, scores: LateScores, judge: HeldBack, work: Path, setups: Sequence[Setup]
 ) -> dict[str, Any]:
     """Put late interaction behind each setup that decides by retrieval, where held-back gold says it helps.
 
@@ -101,7 +99,7 @@ def late_step(
         counted = choose(judge.held_back(setup), scores)
         weights[setup.name] = counted.weight
         if counted.weight > 0:
-            found.append(behind(setup, champion, counted, work).to_dict())
+            found.append(behind(setup, reader, counted, work).to_dict())
     return {"setups": found, "weights": weights}
 
 
@@ -124,16 +122,16 @@ def counted_by(setup: Setup) -> Counted:
     return Counted(setup.late_weight, setup.late_temperature)
 
 
-def behind(setup: Setup, champion: Setup, counted: Counted, work: Path) -> Setup:
-    """The setup with the late interaction of `champion` behind it, which then decides."""
+def behind(setup: Setup, reader: Setup, counted: Counted, work: Path) -> Setup:
+    """The setup with the late interaction of `reader` behind it, which then decides."""
     name = setup.name + LATE
     target = work / name / CROSS_ENCODER
-    reweighed(Path(champion.cross_encoder or ""), target, counted.weight, counted.temperature)
+    reweighed(Path(reader.cross_encoder or ""), target, counted.weight, counted.temperature)
     return replace(
         setup,
         name=name,
         cross_encoder=str(target),
-        cross_precision=champion.cross_precision,
+        cross_precision=reader.cross_precision,
         late_weight=counted.weight,
         late_temperature=counted.temperature,
     )

@@ -11,12 +11,13 @@ from typing import Any
 from mailroom.cycle.desk import Desk
 from mailroom.cycle.judge import LEAST_TO_CHOOSE
 from mailroom.cycle.label_step import LABELS_ALL, LABELS_GOLD, LABELS_MAIL
-from mailroom.cycle.late_reader import late_reader
+from mailroom.cycle.late_reader import LateReader, late_reader
 from mailroom.cycle.late_step import LATE, Counted, LateScores, behind, choose, counted_by
 from mailroom.cycle.parts import Parts
 from mailroom.cycle.setup import Answering, Setup
 from mailroom.cycle.steps import Tell
 from mailroom.cycle.words import WITH_WORDS
+from mailroom.models.registry import CROSS_ENCODER
 
 _FOLDER = "late_beside_trained"
 
@@ -40,7 +41,13 @@ def late_beside_trained(
     wanted = [one for one in trained if one.kind == "retrieval" and one.name in twins]
     if not wanted:
         return {"setups": []}
-    late = late_reader(desk, wanted[0], work / _FOLDER, [example.text for example in parts.train], tell)
+    made = late_reader(desk, wanted[0], work / _FOLDER, [example.text for example in parts.train], tell)
+    late = LateReader.of(made)
+    if late is None:
+        return {"setups": [], **made}
+    if late.setup.cross_precision == "fp32" and desk.champion.precision_of(CROSS_ENCODER) == "int8":
+        # The gate would refuse it, and with it the encoder.
+        return {"setups": [], "skipped": "its int8 graph answers otherwise than fp32 too often"}
     enough = len(parts.validation) >= LEAST_TO_CHOOSE
     scores = LateScores(desk, late.setup, parts.validation) if enough else None
     found, weights = [], {}

@@ -84,13 +84,15 @@ def train_cross_encoder_step(
     champion: Setup,
     base: Setup,
     parts: Parts,
+    anew: bool,
     budget_s: float,
     seed: int,
     report: Report,
 ) -> Reranked:
     """Train a cross-encoder behind `base` within `budget_s`, fit its blend on validation, and export it.
 
-    Goes on with the champion's where that is a one-pass one, else starts from the weights of `base`.
+    Goes on with the champion's where that is a one-pass one, else starts from the weights of `base`. Where
+    these were trained `anew`, the champion's layers learn all examples again: they read other states.
     ModelError where training breaks down.
     """
     from mailroom.models.export_one_pass import export_one_pass
@@ -104,7 +106,7 @@ def train_cross_encoder_step(
     model, tokenizer_from = _start(weights, before)
     encoder = ExampleEncoder(tokenizer_from / "tokenizer.json", model.config)
     texts = competitor_texts(desk.taxonomy)
-    examples = to_learn(parts, before is not None, seed)
+    examples = to_learn(parts, before is not None and not anew, seed)
     sets = _candidate_sets(desk, answering, champion, base, examples, seed)
     asked = _Asked.of(desk, answering, base, parts.validation[:_MOST_VALIDATION])
     judged = [encoder.encode(found.to_ranking(texts)) for found in asked.answerable()]

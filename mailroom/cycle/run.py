@@ -16,7 +16,7 @@ from mailroom.cycle.ending import Ending
 from mailroom.cycle.judge import ENOUGH, Judge, Judgement
 from mailroom.cycle.kept_steps import KeptSteps
 from mailroom.cycle.label_step import LABELS_GOLD, LabelStep
-from mailroom.cycle.late_reader import LateReader, champions_reader
+from mailroom.cycle.late_reader import LateReader, comes_back, late_reader
 from mailroom.cycle.late_step import LateScores, late_step
 from mailroom.cycle.late_trained import late_beside_trained
 from mailroom.cycle.novelty import (
@@ -43,6 +43,7 @@ from mailroom.cycle.unlabelled_mail import kept_mail
 from mailroom.cycle.words import WITH_WORDS, words_beside_trained, words_step
 from mailroom.errors import CycleBusyError, MailroomError, StoreError
 from mailroom.models.registry import BI_ENCODER
+from mailroom.models.text_weight import UNPROVEN_KAPPA
 from mailroom.store.cycles import Cycle, CycleLog
 from mailroom.store.examples import ExampleReader
 from mailroom.store.snapshots import Snapshots
@@ -180,7 +181,7 @@ class _Run:
             return self._ending.nothing_new(0, 1)
         parts = kept_parts(self._desk, self._steps.cycle.id)
         labels = self._steps.step("label_vectors", lambda: self._labels(parts))
-        parts = replace(parts, kappa=labels["kappa"])
+        parts = replace(parts, kappa=labels.get("kappa", UNPROVEN_KAPPA))
         setups = [Setup(**values) for values in labels["setups"]]
         mail, late = kept_mail(self._folder.work), self._late_reader(parts)
         scores = self._late_scores(late, parts)
@@ -261,8 +262,18 @@ class _Run:
         return [Setup(**values) for values in kept["setups"]]
 
     def _late_reader(self, parts: Parts) -> LateReader | None:
-        emails = [example.text for example in parts.train]
-        return champions_reader(self._desk, self._champion, self._folder.work, emails, self._tell)
+        """Late interaction by the champion's encoder: its own, or exported anew where it has none."""
+        if self._champion.late_weight:
+            return LateReader(self._champion, {})
+        if not comes_back(self._desk, self._champion):
+            return None
+        emails, folder = [example.text for example in parts.train], self._folder.work / "late_reader"
+        kept = self._steps.step(
+            "late_reader",
+            lambda: late_reader(self._desk, self._champion, folder, emails, self._tell),
+            may_skip=True,
+        )
+        return LateReader.of(kept)
 
     def _late_scores(self, late: LateReader | None, parts: Parts) -> LateScores | None:
         if late is None:
@@ -325,6 +336,7 @@ class _Run:
             lambda: late_beside_trained(
                 self._desk, self._answering, self._folder.work, parts, setups, behind_it, self._tell
             ),
+            may_skip=True,
         )
         return [Setup(**values) for values in kept["setups"]]
 
@@ -355,7 +367,9 @@ class _Run:
     def _training_s(self, parts: Parts) -> float:
         """What the budget leaves for training, once everything after it has had its time."""
         a_text = self._steps.done["label_vectors"]["seconds_a_text"]
-        after = 3 * a_text * (len(parts.validation) + len(parts.evaluation) + len(parts.gold)) + _EXPORT_S
+        exports = 2 if self._champion.late_weight or comes_back(self._desk, self._champion) else 1
+        after = exports * _EXPORT_S
+        after += 3 * a_text * (len(parts.validation) + len(parts.evaluation) + len(parts.gold))
         # Two stages answer validation gold once, and evaluation gold if they are chosen.
         an_answer = self._steps.done.get("cross_encoder", {}).get("seconds_an_answer", 0.0)
         after += an_answer * (len(parts.validation) + len(parts.evaluation))

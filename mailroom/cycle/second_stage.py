@@ -67,6 +67,7 @@ class SecondStage:
             self._champion,
             Setup(**trained["setup"]),
             parts,
+            trained["figures"].get("anew", False),
             left_s * _CROSS_ENCODER_SHARE,
             self._seed,
             self._tell,
@@ -157,7 +158,7 @@ def parity_of(steps: Mapping[str, Any], setup: Setup) -> dict[str, Any]:
 
 def _late_of(steps: Mapping[str, Any], setup: Setup) -> Mapping[str, Any]:
     """What this cycle kept of the setup's late interaction, where it exported that."""
-    for step in ("late_interaction", "late_beside_trained"):
+    for step in ("late_interaction", "late_beside_trained") if setup.late_weight else ():
         made: Mapping[str, Any] = steps.get(step, {})
         if "parity" in made and setup.name in {one["name"] for one in made["setups"]}:
             return made

@@ -143,17 +143,23 @@ def encoder_trained_in(version: ModelVersion) -> str | None:
 
 
 def encoder_start(desk: Desk) -> ModelVersion:
-    """The version whose encoder training begins with: the last one that no cycle had trained.
+    """The version whose encoder training begins with: the last one that no cycle has trained since.
 
-    The champion where that is it, or where the other one is no longer here.
+    So an adapted one is where the next begins. Where that version is no longer here, the nearest to it.
     """
-    name = desk.champion.encoder_start
-    if name is None:
-        return desk.champion
-    try:
-        return load_version(desk.models / name)
-    except ModelError:
-        return desk.champion
+    version = desk.champion
+    while True:
+        before = version.encoder_start
+        adapted = "adapted_from" in version.manifest.trained_from
+        # Versions of older releases do not name it: their parents lead there.
+        if before is None and encoder_trained_in(version) is not None and not adapted:
+            before = version.manifest.parent
+        if before is None:
+            return version
+        try:
+            version = load_version(desk.models / before)
+        except ModelError:
+            return version
 
 
 def lineage(version: ModelVersion) -> dict[str, Any]:

@@ -165,7 +165,7 @@ def bi_encoder_gate(desk: Desk, directory: Path, emails: Sequence[str]) -> dict[
 def first_given(path: Path, value: Given) -> Given:
     """What the run was first given, as JSON, which a resumed one goes on with.
 
-    Of a budget it has used a part already, and other texts would be another run.
+    Of a budget it has used a part already, and another start would be another run.
     """
     try:
         given: Given = json.loads(path.read_text(encoding="utf-8"))

@@ -36,7 +36,7 @@ MANIFEST_NAME = "manifest.json"
 MANIFEST_FORMAT = 1
 BI_ENCODER = "bi_encoder"
 CROSS_ENCODER = "cross_encoder"
-# Where `trained_from` names the version whose encoder this one's was trained from.
+# Where `trained_from` names the version with whose encoder the training of this one's began.
 ENCODER_START = "encoder_start"
 LABEL_VECTORS = "label_vectors"
 
@@ -158,7 +158,7 @@ class ModelVersion:
 
     @property
     def encoder_start(self) -> str | None:
-        """The version whose encoder this one's was trained from; None where no learning cycle trained it."""
+        """The version with whose encoder training began; None where no cycle trained this one's since."""
         found = self.manifest.trained_from.get(ENCODER_START)
         return None if found is None else str(found)
 

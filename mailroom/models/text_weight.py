@@ -95,7 +95,7 @@ def _informative(
 ) -> NDArray[np.intp]:
     """Rows of `judges` whose label has others, none of them a copy; at most so many, drawn with the seed."""
     kept: list[int] = []
-    for rows in _rows_of_labels(targets, weights):
+    for rows in _rows_of_labels(targets, weights, judges):
         alike = vectors[rows] @ vectors[rows].T
         np.fill_diagonal(alike, -1.0)
         kept += rows[alike.max(axis=1) < _COPY].tolist()
@@ -106,12 +106,17 @@ def _informative(
     return np.random.default_rng(seed).choice(found, _MOST_JUDGED, replace=False)
 
 
-def _rows_of_labels(targets: NDArray[np.intp], weights: NDArray[np.float32]) -> list[NDArray[np.intp]]:
-    """The rows of each label with several examples that count; of a large label the first thousand."""
+def _rows_of_labels(
+    targets: NDArray[np.intp], weights: NDArray[np.float32], judges: NDArray[np.bool_] | None
+) -> list[NDArray[np.intp]]:
+    """The rows of each label with several examples that count; of a large label a thousand, judges first."""
     rows = np.flatnonzero(weights > 0)
     order = rows[np.argsort(targets[rows], kind="stable")]
     ends = np.flatnonzero(np.diff(targets[order])) + 1
-    return [group[:1000] for group in np.split(order, ends) if len(group) > 1]
+    groups = [group for group in np.split(order, ends) if len(group) > 1]
+    if judges is not None:
+        groups = [group[np.argsort(~judges[group], kind="stable")] for group in groups]
+    return [group[:1000] for group in groups]
 
 
 def _unit(vectors: Vectors) -> Vectors:

@@ -21,7 +21,7 @@ from mailroom.models.encoder_config import TOKENIZER_NAME
 from mailroom.models.export import quiet_loading
 from mailroom.models.layout import read_layout
 from mailroom.models.tokens import TextTokenizer
-from mailroom.train.train_settings import TrainSettings, pick_precision
+from mailroom.train.train_settings import TrainSettings, pick_device, pick_precision
 
 Vectors = NDArray[np.float32]
 TokenIds = tuple[int, ...]
@@ -139,9 +139,9 @@ class TextEncoder(nn.Module):
 
 
 def seconds_a_text(source: Path, texts: Sequence[str], max_tokens: int, threads: int) -> float:
-    """What the encoder in the folder `source` takes to read one of the emails, on so many CPU threads."""
+    """What the encoder in the folder `source` takes to read one of the emails, where it would be trained."""
     torch.set_num_threads(threads)
-    encoder = TextEncoder(source, max_tokens)
+    encoder = TextEncoder(source, max_tokens).to(pick_device("auto"))
     rows = [encoder.email_ids(text) for text in texts]
     encoder.encode(rows[:1])
     started = time.perf_counter()

@@ -118,6 +118,53 @@ def test_a_workspace_that_began_with_it_tries_it_again_where_a_cycle_did_without
     assert version.manifest.shared_reading["fp32"]
 
 
+def test_without_what_exports_it_a_cycle_does_without(
+    late_workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_settings(late_workspace, train_from_gold=10_000)
+    monkeypatch.setattr("mailroom.cycle.late_step.WEIGHTS", (0.0,))
+    _, without = learn(late_workspace)
+    assert not without.has_cross_encoder
+
+    def missing(*_: Any) -> None:
+        raise ModuleNotFoundError("No module named 'onnx'", name="onnx")
+
+    monkeypatch.setattr("mailroom.models.export_one_pass.export_late_interaction", missing)
+    say(late_workspace, 20, first=200)
+    cycle, _ = learn(late_workspace)
+    assert cycle.steps["late_reader"]["skipped"] == "exporting it needs onnx; pip install 'mailroom[train]'"
+    assert "late_interaction" not in cycle.steps
+
+
+def test_where_its_int8_graph_fails_the_trained_encoder_stands_without_it(
+    late_workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_settings(late_workspace, train_from_gold=50)
+    monkeypatch.setattr("mailroom.cycle.late_step.WEIGHTS", (0.2,))
+    failed = {"passed": False, "texts": 1}
+    monkeypatch.setattr("mailroom.cycle.late_reader.cross_encoder_gate", lambda *_: failed)
+    monkeypatch.setattr(ModelVersion, "precision_of", lambda *_: "int8")
+    cycle, version = learn(late_workspace)
+    assert "int8" in cycle.steps["late_beside_trained"]["skipped"]
+    tried = {one["setup"]["name"] for one in cycle.steps["choose"]["tried"]}
+    assert not any(name.startswith("trained") and name.endswith(LATE) for name in tried)
+    assert version.manifest.trained_from["setup"].startswith("trained_bi_encoder")
+
+
+def test_a_version_that_the_gate_left_without_it_claims_nothing_of_it(
+    late_workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_settings(late_workspace, train_from_gold=50)
+    monkeypatch.setattr("mailroom.cycle.late_step.WEIGHTS", (0.2,))
+    monkeypatch.setattr("mailroom.evaluate.gate._best", lambda contenders: contenders[0])
+    cycle, version = learn(late_workspace)
+    assert cycle.steps["choose"]["setup"]["name"].endswith(LATE)
+    assert not version.has_cross_encoder
+    assert not version.manifest.shared_reading
+    assert "cross_encoder" not in version.manifest.parity
+    assert not version.manifest.trained_from["setup"].endswith(LATE)
+
+
 def test_a_workspace_that_began_without_it_stays_without(workspace: Path) -> None:
     say(workspace, 30)
     set_settings(workspace, train_from_gold=10_000)

@@ -8,6 +8,7 @@ import pytest
 
 from mailroom.cycle.judge import Judge, Judgement
 from mailroom.cycle.setup import Setup
+from mailroom.cycle.steps import encoder_start
 from mailroom.evaluate.gate import Check
 from mailroom.models.registry import load_version
 from mailroom.models.retention import remove_version
@@ -15,7 +16,7 @@ from mailroom.store.cycles import CycleLog
 from mailroom.store.snapshots import Snapshots
 from mailroom.train import bi_encoder
 from mailroom.workspace import Workspace
-from mailroom.workspace.learning import preview_workspace
+from mailroom.workspace.learning import desk_of, preview_workspace
 from tests.cycle.desk import say, set_settings
 from tests.cycle.test_run import current, learn
 
@@ -102,22 +103,48 @@ def test_training_begins_with_the_encoder_that_no_cycle_trained(
     assert after.encoder_start == last.id
 
 
-def test_what_the_encoder_was_trained_on_judges_nothing_behind_it(workspace: Path) -> None:
+def test_versions_that_do_not_name_their_start_are_led_there_by_their_parents(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    say(workspace, 60)
+    set_settings(workspace, train_from_gold=50)
+    monkeypatch.setattr("mailroom.evaluate.gate._not_worse", lambda *_: Check("any", True, "let pass"))
+    first, trained = current(workspace), learn(workspace).version
+    with Workspace.open(workspace) as opened:
+        desk = desk_of(opened)
+    assert desk.champion.id == trained
+    made = dict(desk.champion.manifest.trained_from)
+    assert made.pop("encoder_start") == first
+
+    def start_of(**more: str) -> str:
+        manifest = replace(desk.champion.manifest, trained_from={**made, **more})
+        return encoder_start(replace(desk, champion=replace(desk.champion, manifest=manifest))).id
+
+    assert start_of() == first
+    # An adapted encoder is where training begins next, whatever it was trained on before.
+    assert start_of(adapted_from="some") == trained
+    assert start_of(encoder_start="v0099-00000000") == trained
+
+
+def test_what_the_encoder_was_trained_on_judges_nothing_behind_it(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     say(workspace, 40)
     set_settings(workspace, train_from_gold=50)
-    first = learn(workspace)
+    with monkeypatch.context() as patched:
+        patched.setattr("mailroom.cycle.label_step.choose_text_weight", lambda *_: 16.0)
+        first = learn(workspace)
+    monkeypatch.setattr("mailroom.cycle.label_learning.answered_right", lambda *_: None)
     set_settings(workspace, train_from_gold=10_000)
     say(workspace, 12, first=500)
     second = learn(workspace, force=True)
     with Workspace.open(workspace) as opened:
-        begun = CycleLog(opened.database).get(str(first.cycle))
-        kappa = begun.steps["label_vectors"]["kappa"]  # type: ignore[union-attr]
         # Label vectors behind the trained encoder leave it as it was.
         for outcome in (first, second):
             manifest = load_version(workspace / "models" / str(outcome.version)).manifest
             assert manifest.trained_from["encoder_cycle"] == first.cycle
-            # Twelve new emails are too few to choose anew what the labels' texts count.
-            assert manifest.trained_from["text_kappa"] == kappa
+            # Where new emails are too few to choose anew what the labels' texts count, that goes on.
+            assert manifest.trained_from["text_kappa"] == 16.0
         log, snapshots = CycleLog(opened.database), Snapshots(opened.database)
         steps = log.get(str(second.cycle)).steps  # type: ignore[union-attr]
         seen, gold = (
