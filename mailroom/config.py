@@ -63,7 +63,10 @@ class ModelSettings:
     )
     precision: str = setting("auto", "`auto` (int8 where it passed the parity gate), `int8`, or `fp32`.")
     keep_versions: int = setting(
-        10, "Newest model versions that stay on disk; 0 keeps all. Never the current one or its parent.", 0
+        10,
+        "Newest model versions that stay on disk; 0 keeps all. Never the current one, its parent, or where "
+        "their training began.",
+        0,
     )
     keep_refused: int = setting(
         1, "Newest versions that the gate refused which stay on disk, to look into; 0 keeps none.", 0
