@@ -73,15 +73,17 @@ def weigh_mail(
     mail: Vectors,
     seed: int,
     known: Known | None = None,
-) -> float | None:
+    before: float | None = None,
+) -> float:
     """What an unlabelled email should count, by gold that other folds answer and that is not `known`.
 
-    Perhaps 0; None where there is too little gold to say.
+    Perhaps 0; what it counted `before` where there is too little gold to say otherwise.
     """
     place = {label: row for row, label in enumerate(labels)}
     emails = labelled_vectors(examples, vectors, place)
     folds = _gold_folds(examples, seed, WORD_FOLDS, known)
-    return choose_weight(labels, texts, emails, mail, folds, seed, _fit_beside(known, texts, emails))
+    found = choose_weight(labels, texts, emails, mail, folds, seed, _fit_beside(known, texts, emails), before)
+    return (before or 0.0) if found is None else found
 
 
 def choose_text_weight(

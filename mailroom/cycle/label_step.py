@@ -93,9 +93,10 @@ class LabelStep:
             self._work,
             advance,
         )
-        weight = weigh_mail(desk.label_ids, texts, parts.train, vectors, read, self._seed, parts.known)
-        if weight is None:
-            weight = float(desk.champion.manifest.trained_from.get(MAIL_WEIGHT, 0.0))
+        before = desk.champion.manifest.trained_from.get(MAIL_WEIGHT)
+        weight = weigh_mail(
+            desk.label_ids, texts, parts.train, vectors, read, self._seed, parts.known, before
+        )
         return Mail(read, weight)
 
     def _draws_labels(self) -> bool:

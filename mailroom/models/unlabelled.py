@@ -36,6 +36,8 @@ _TEXTS_COUNT = 2.0
 LEAST_JUDGED = 30
 _ENOUGH_A_LABEL = 3
 _AT_ONCE = 4096
+# A week's few dozen new emails are as likely at one weight as at another, to a fraction of this: e² times.
+_NATS = 2.0
 
 
 @dataclass(frozen=True)
@@ -89,11 +91,12 @@ def choose_weight(
     folds: Targets,
     seed: int = 0,
     fit: Fit | None = None,
+    before: float | None = None,
 ) -> float | None:
     """The weight of WEIGHTS by which examples are told best from what other folds taught: least log loss.
 
-    Examples of `folds` (n,) ≥ 0 are answered, the rest teaches only. `fit` says how, unless they choose. None
-    where there are too few to choose.
+    Examples of `folds` (n,) ≥ 0 are answered, the rest teaches only. `fit` says how, unless they choose. The
+    weight `before` stays unless another makes them likelier by _NATS. None where there are too few to choose.
     """
     if not len(mail):
         return 0.0
@@ -113,7 +116,13 @@ def choose_weight(
     judged = examples.part(np.concatenate(answered)) if answered else None
     if judged is None or not (judged.weights > 0).any():
         return None
-    losses = [log_losses(np.concatenate(found), judged.targets, judged.weights).min() for found in scores]
+    total = float(judged.weights.sum())
+    losses = [
+        total * float(log_losses(np.concatenate(found), judged.targets, judged.weights).min())
+        for found in scores
+    ]
+    if before in WEIGHTS and losses[WEIGHTS.index(before)] <= min(losses) + _NATS:
+        return before
     return WEIGHTS[int(np.argmin(losses))]
 
 

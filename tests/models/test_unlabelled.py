@@ -85,6 +85,11 @@ def test_mail_counts_where_labels_have_few_examples() -> None:
         return float(((asked @ learned.T).argmax(axis=1) == np.arange(600) % 20).mean())
 
     assert right(weight) > right(0.0) + 0.02
+    # Its neighbours are as likely, to so few emails; nothing is not.
+    for other in (weight / 2, weight):
+        assert choose_weight(names, own, examples, mail, folds, before=other) == other
+    assert choose_weight(names, own, examples, mail, folds, before=0.0) == weight
+    assert choose_weight(names, own, examples, mail, folds, before=0.3) == weight
 
 
 def test_a_part_of_the_mail_draws_as_hard_as_all_of_it() -> None:
@@ -120,6 +125,7 @@ def test_mail_whose_clumps_are_no_labels_counts_nothing() -> None:
     )
     folds = (np.arange(80) // 20 % 3).astype(np.intp)
     assert choose_weight(names, unit(centres + 0.1), examples, topics(3000), folds) == 0
+    assert choose_weight(names, unit(centres + 0.1), examples, topics(3000), folds, before=1.6) == 0
 
 
 def test_few_labelled_emails_or_no_mail_choose_nothing() -> None:
