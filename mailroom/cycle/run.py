@@ -205,7 +205,7 @@ class _Run:
         trainees = setups_of(self._steps.done, ("bi_encoder", "distil", "cross_encoder"))
         trainees += self._mail_beside(parts, trainees)
         trainees += self._words_beside(parts, setups, trainees)
-        setups += [*trainees, *(self._late_beside(parts, setups, trainees) if late is not None else ())]
+        setups += [*trainees, *(self._late_beside(parts, setups, trainees) if late else ())]
         chosen = self._steps.step("choose", lambda: self._choose(judge, setups))
         judgement = self._judge(judge, chosen)
         return self._ending.judged(judgement, parts)
@@ -280,9 +280,7 @@ class _Run:
             return None
         return LateScores(self._desk, late.setup, (*parts.train, *parts.validation, *parts.evaluation))
 
-    def _late(
-        self, late: LateReader, scores: LateScores, judge: Judge, setups: Sequence[Setup]
-    ) -> list[Setup]:
+    def _late(self, late: LateReader, scores: LateScores, judge: Judge, setups: list[Setup]) -> list[Setup]:
         """The setups once more, with late interaction behind them, where it helps."""
         kept = self._steps.step(
             "late_interaction",

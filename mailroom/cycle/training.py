@@ -75,8 +75,11 @@ def train_bi_encoder_step(
     start, taught = encoder_start(desk).directory / BI_ENCODER, with_some_silver(parts.train, seed)
     budget_s = first_given(work / "bi_encoder_budget.json", budget_s)
     epochs = epochs_for(len(taught))
-    in_time = _seconds_of(start / WEIGHTS_NAME, taught, desk.threads) * epochs <= _ANEW_SHARE * budget_s
-    anew = first_given(work / "bi_encoder_anew.json", in_time)
+    kept, allowed_s = work / "bi_encoder_anew.json", _ANEW_SHARE * budget_s
+    # Nothing is timed where it was before a kill, or where there is no other encoder to go on with.
+    decided = kept.exists() or start == Path(champion.bi_encoder)
+    in_time = decided or _seconds_of(start / WEIGHTS_NAME, taught, desk.threads) * epochs <= allowed_s
+    anew = first_given(kept, in_time)
     defaults = BiEncoderSettings(text_kappa=parts.kappa)
     training = replace(defaults.training, epochs=epochs, seed=seed, threads=desk.threads)
     result = train_bi_encoder(
