@@ -120,10 +120,16 @@ class LearningSettings:
     """What the learning loop may use, and how sure it has to be."""
 
     evaluation_share: float = setting(
-        0.2, "Share of people's labels that judges models and is never trained on.", 0.0, 0.5
+        0.2,
+        "Share of people's labels that judges models and is never trained on; smaller from 2,500 labels on.",
+        0.0,
+        0.5,
     )
     validation_share: float = setting(
-        0.1, "Share of the remaining labels that stops and calibrates training.", 0.0, 0.5
+        0.1,
+        "Share of the remaining labels that stops and calibrates training; smaller from 2,500 labels on.",
+        0.0,
+        0.5,
     )
     silver_target_precision: float = setting(
         0.95, "Precision that audits must show before the model's own answers are trained on.", 0.5, 0.999

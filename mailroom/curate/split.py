@@ -23,12 +23,16 @@ TRAIN_FIRST = 1
 # Of so many first mails audits judge beside the share: with fewer than 30 no trained encoder can be judged.
 _FIRST = 200
 
+# From so many mails on shares fall, as one over how many there are: judging by 500 is enough for the gate,
+# and what comes later serves better in training. Some go on being drawn: mail of today has to judge, too.
+_FULL_SHARES = 2500
+
 _SALT = "mailroom split 1"
 
 
 @dataclass(frozen=True, slots=True)
 class SplitShares:
-    """Shares (0…1): `evaluation` of all mail, `validation` of the rest.
+    """Shares (0…1): `evaluation` of all mail, `validation` of the rest. From the 2,500th mail on both fall.
 
     Audits are among `evaluation`, but for the first mails, where they stand beside it. A larger `evaluation`
     moves mail from training to evaluation and none back.
@@ -36,6 +40,11 @@ class SplitShares:
 
     evaluation: float = 0.2
     validation: float = 0.1
+
+    def at(self, place: int) -> "SplitShares":
+        """The shares of the mail that comes after `place` others; what is drawn grows with the logarithm."""
+        falling = _FULL_SHARES / max(place, _FULL_SHARES)
+        return SplitShares(self.evaluation * falling, self.validation * falling)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +79,9 @@ def split(arrivals: Sequence[Arrival], alike: Resemblances, shares: SplitShares)
         if len(linked) > 1:
             parts.append(None)
             continue
-        left = _left_to_draw(shares.evaluation, audits / place if place >= _FIRST else 0.0)
-        part = linked.pop() if linked else _own_part(arrival, left, shares.validation, trained)
+        share = shares.at(place)
+        left = _left_to_draw(share.evaluation, audits / place if place >= _FIRST else 0.0)
+        part = linked.pop() if linked else _own_part(arrival, left, share.validation, trained)
         parts.append(part)
         audits += arrival.audit
         part_of_content.setdefault(int(alike.first[place]), part)

@@ -1,10 +1,12 @@
+import math
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailroom.curate.near_duplicates import find_near_duplicates
+from mailroom.curate.near_duplicates import Resemblances, find_near_duplicates
 from mailroom.curate.split import TRAIN_FIRST, Arrival, Part, SplitShares, split
 from tests.curate.small import letters
 
@@ -59,6 +61,17 @@ def test_shares_are_kept() -> None:
     assert abs(counts["evaluation"] - 600) < 80
     assert abs(counts["validation"] - 420) < 70
     assert counts["train"] == 2000 - counts["evaluation"] - counts["validation"]
+
+
+def test_shares_fall_where_there_is_much_to_judge_by() -> None:
+    emails = [Arrival(letters(number, 3), "", "a") for number in range(15_000)]
+    none = np.array([], dtype=np.int64)
+    parts = split(emails, Resemblances(np.arange(len(emails)), none, none), SplitShares(0.2, 0.1))
+    # Of the first 2,500 a fifth; then as many again for every e times as many.
+    assert abs(parts[:2500].count("evaluation") - 500) < 80
+    assert abs(parts.count("evaluation") - 500 * (1 + math.log(6))) < 150
+    assert 0 < parts[12_500:].count("evaluation") < 150
+    assert 0 < parts[12_500:].count("validation") < 100
 
 
 def test_audits_are_a_part_of_the_evaluation_share() -> None:
