@@ -305,9 +305,15 @@ def render_toml(values: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def workspace_of_environment() -> Path | None:
+    """The folder that $MAILROOM_WORKSPACE names; None where it is unset or empty."""
+    value = os.environ.get(WORKSPACE_VARIABLE)
+    return Path(value) if value else None
+
+
 def find_workspace(explicit: Path | None, start: Path | None = None) -> Path:
     """The workspace folder: `explicit`, else $MAILROOM_WORKSPACE, else the nearest one upward of `start`."""
-    chosen = explicit or (Path(value) if (value := os.environ.get(WORKSPACE_VARIABLE)) else None)
+    chosen = explicit or workspace_of_environment()
     if chosen is not None:
         if not (chosen / CONFIG_NAME).is_file():
             raise ConfigError(

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mailroom.cli.context import say, stderr_console
+from mailroom.config import workspace_of_environment
 from mailroom.errors import ConfigError
 
 
@@ -16,7 +17,8 @@ def init(
     directory: Annotated[
         Path | None,
         typer.Argument(
-            metavar="DIR", help="The folder to make; else what `-w` names, else the current folder."
+            metavar="DIR",
+            help="The folder to make; else what `-w` or $MAILROOM_WORKSPACE names, else the current one.",
         ),
     ] = None,
     taxonomy: Annotated[
@@ -81,4 +83,4 @@ def _folder(directory: Path | None, workspace: Path | None) -> Path:
         raise ConfigError(
             f"expected one folder to make, got {directory} and, by --workspace, {workspace}; leave one out"
         )
-    return directory or workspace or Path()
+    return directory or workspace or workspace_of_environment() or Path()

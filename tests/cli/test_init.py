@@ -106,6 +106,18 @@ def test_the_folder_may_be_named_as_everywhere_else(run: Run, taxonomy_file: Pat
     assert f"Next:  mailroom --workspace {desk} classify MAILBOX" in made.out
 
 
+@pytest.mark.usefixtures("cheap_export")
+def test_the_environment_may_name_the_folder(
+    run: Run, taxonomy_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAILROOM_WORKSPACE", str(tmp_path / "named"))
+    assert run("init", "--taxonomy", taxonomy_file).code == 0
+    assert (tmp_path / "named" / "mailroom.toml").is_file()
+    # A folder that is named is meant, whatever the environment says.
+    assert run("init", tmp_path / "other", "--taxonomy", taxonomy_file).code == 0
+    assert (tmp_path / "other" / "mailroom.toml").is_file()
+
+
 def test_two_folders_are_refused(run: Run, taxonomy_file: Path, tmp_path: Path) -> None:
     made = run("-w", tmp_path / "one", "init", tmp_path / "other", "--taxonomy", taxonomy_file)
     assert made.code == 1
