@@ -89,7 +89,7 @@ def learn(
     training = dataclasses.replace(
         defaults.training, epochs=arguments.epochs or epochs_for(len(kept)), seed=arguments.seed
     )
-    settings = dataclasses.replace(defaults, training=training)
+    settings = dataclasses.replace(defaults, training=training, runs=arguments.runs)
     labels = label_texts(taxonomy)
     begun, used = time.perf_counter(), time.process_time()
     with tempfile.TemporaryDirectory() as folder:
@@ -128,6 +128,7 @@ def learn(
         "minutes": round(minutes, 1),
         "cpu_minutes": round(cpu_minutes, 1),
         "epochs": training.epochs,
+        "runs": result.runs,
         "stopped_early": result.training.stopped_early,
     }
 
@@ -278,6 +279,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--shots", type=int, default=0, help="examples of each label; 0 is all there are")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=0, help="0: by the number of examples")
+    parser.add_argument("--runs", type=int, default=3, help="trainings whose weights are averaged")
     parser.add_argument("--budget", type=float, help="seconds of training at most")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--baselines", action="store_true", help="the plain baselines and prototypes as well")

@@ -169,6 +169,13 @@ class LearningSettings:
         "Gold to train on from which encoders are fine-tuned; with less, label vectors learn alone.",
         1,
     )
+    encoder_runs: int = setting(
+        3,
+        "Trainings of the encoder at most, whose weights are averaged: another one as long as the budget has "
+        "time for it.",
+        1,
+        10,
+    )
     train_cross_encoder: str = setting(
         "auto",
         "Train a cross-encoder and let it teach the encoder: `auto` (goes on with the one that answers, "

@@ -88,7 +88,7 @@ def train_bi_encoder_step(
         taught,
         parts.validation,
         label_texts(desk.taxonomy),
-        replace(defaults, training=training),
+        replace(defaults, training=training, runs=desk.settings.learning.encoder_runs),
         checkpoint_dir=work / "bi_encoder_checkpoint",
         progress=lambda progress: report(*told("training the bi-encoder", progress)),
         budget_s=budget_s,
@@ -126,7 +126,9 @@ def exported(
     export_bi_encoder(result.directory, target)
     verdict = bi_encoder_gate(desk, target, [example.text for example in train])
     setup = Setup(name, str(target), "int8" if verdict["passed"] else "fp32", str(prototypes))
-    known: dict[str, Any] = {"steps": result.training.steps, "stopped_early": result.training.stopped_early}
+    training = result.training
+    known: dict[str, Any] = {"steps": training.steps, "stopped_early": training.stopped_early}
+    known |= {"runs": result.runs}
     measured = {
         "start_top_1": result.start_top1,
         "validation_top_1": result.top1,

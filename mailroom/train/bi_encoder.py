@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ from mailroom.models.prototypes import (
     unit,
 )
 from mailroom.records import Example
+from mailroom.train.averaged_runs import Run, averaged, folder_of, report_of
 from mailroom.train.bi_encoder_settings import BiEncoderSettings
 from mailroom.train.checkpoints import Checkpoint
 from mailroom.train.label_texts import LabelTexts, encode_label_texts
@@ -43,15 +44,17 @@ LEAST_VALIDATION = 100
 
 @dataclass(frozen=True, slots=True)
 class BiEncoderResult:
-    """What a run came to; `directory` holds the encoder, `prototypes` the label vectors learned with it.
+    """What the training came to; `directory` holds the encoder, `prototypes` the label vectors with it.
 
     Shares 0…1 on the validation examples, NaN where there were none; `start_top1` is what the untrained
-    encoder's prototypes answered right, NaN where validation was too little to stop by.
+    encoder's prototypes answered right, NaN where validation was too little to stop by. `training` is the
+    first of `runs` whose weights were averaged.
     """
 
     directory: Path
     prototypes: Prototypes
     training: TrainResult
+    runs: int
     start_top1: float
     top1: float
     recall_at_5: float
@@ -90,10 +93,11 @@ def train_bi_encoder(
 ) -> BiEncoderResult:
     """Fine-tune the encoder in the folder `source` and write it, exportable as `source` is, into `out`.
 
-    The best weights on `validation` are kept, the last ones where it has fewer than LEAST_VALIDATION. A
-    killed run goes on from `checkpoint_dir`. `taught` texts are pulled towards a teacher's shares
-    (`distill`). Raises DataError for labels that `labels` does not hold and where there are no examples,
-    ModelError where training breaks down.
+    The best weights on `validation` are kept, the last ones where it has fewer than LEAST_VALIDATION; those
+    of `settings.runs` runs are averaged, or of as many as `budget_s` has time for. What was killed goes on
+    from `checkpoint_dir`, and from folders beside it for the second run on. `taught` texts are pulled
+    towards a teacher's shares (`distill`). Raises DataError for labels that `labels` does not hold and where
+    there are no examples, ModelError where training breaks down.
     """
     encoder = TextEncoder(source, settings.max_tokens)
     train, held_back = _encode(encoder, examples, labels, taught), _encode(encoder, validation, labels, ())
@@ -101,19 +105,27 @@ def train_bi_encoder(
         raise DataError("expected labelled emails to train a bi-encoder on, got none")
     texts = encode_label_texts(encoder, labels)
     start, kappa = _start(encoder, train, labels, texts, settings)
-    model = RetrievalModel(encoder, unit(start.label_vectors([label.id for label in labels], texts)))
-    task = RetrievalTask(model, train, labels, settings)
-    evaluate = Evaluation(model, held_back)
-    check = evaluate.top1 if len(held_back.targets) >= LEAST_VALIDATION else None
-    checkpoint = Checkpoint(checkpoint_dir, _digest(examples, validation, labels, settings, taught))
-    encoder.prepare(settings.training)
-    result = TrainingLoop(task, settings.training, check, checkpoint, progress, budget_s).train()
-    encoder.save(out)
-    learned = _LearnedLabels(model, train, held_back, labels, kappa)
-    prototypes, top1, recall = learned.best(start.gain)
-    return BiEncoderResult(
-        out, prototypes, result, result.history[0][1] if result.history else math.nan, top1, recall
-    )
+    starting = unit(start.label_vectors([label.id for label in labels], texts))
+    key = _digest(examples, validation, labels, settings, taught)
+
+    def run(number: int, left_s: float | None) -> Run[RetrievalModel]:
+        own = replace(settings.training, seed=settings.training.seed + number)
+        model = RetrievalModel(TextEncoder(source, settings.max_tokens) if number else encoder, starting)
+        task = RetrievalTask(model, train, labels, replace(settings, training=own))
+        check = Evaluation(model, held_back).top1 if len(held_back.targets) >= LEAST_VALIDATION else None
+        checkpoint = Checkpoint(folder_of(number, checkpoint_dir), key)
+        model.encoder.prepare(own)
+        told = report_of(number, settings.runs, progress, left_s)
+        loop = TrainingLoop(task, own, check, checkpoint, told, left_s)
+        result = loop.train()
+        return Run(model, result, loop.state.seconds)
+
+    model, results = averaged(run, settings.runs, budget_s)
+    model.encoder.save(out)
+    prototypes, top1, recall = _LearnedLabels(model, train, held_back, labels, kappa).best(start.gain)
+    first = results[0]
+    start_top1 = first.history[0][1] if first.history else math.nan
+    return BiEncoderResult(out, prototypes, first, len(results), start_top1, top1, recall)
 
 
 def _start(
@@ -230,8 +242,12 @@ def _digest(
     settings: BiEncoderSettings,
     taught: Sequence[TaughtText],
 ) -> str:
-    """What a checkpoint belongs to: any change of text, label or setting makes another run of it."""
-    digest = hashlib.sha256(json.dumps(asdict(settings), sort_keys=True).encode())
+    """What a checkpoint belongs to: any change of text, label or setting makes another run of it.
+
+    But for how many runs there are: each is the same whatever comes after it.
+    """
+    own = {name: value for name, value in asdict(settings).items() if name != "runs"}
+    digest = hashlib.sha256(json.dumps(own, sort_keys=True).encode())
     for part in (examples, validation):
         for example in part:
             content = [example.text, example.label, example.weight]

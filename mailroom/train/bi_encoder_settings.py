@@ -30,7 +30,8 @@ class BiEncoderSettings:
     softmax. `max_tokens` are read of a text. `wordings_weight` ≥ 0 adds ranking of the labels' texts as a
     second loss, which keeps labels without examples retrievable by their texts. `text_kappa` is what a
     label's texts count, in emails, in label vectors made behind the trained encoder; None lets the examples
-    choose by the untrained one, which must not have learned them before.
+    choose by the untrained one, which must not have learned them before. `runs` are trained at most, the
+    second and further ones with the next seeds and only as the budget allows; their weights are averaged.
     """
 
     training: TrainSettings = field(default_factory=_training)
@@ -38,6 +39,7 @@ class BiEncoderSettings:
     max_tokens: int = 128
     wordings_weight: float = 0.5
     text_kappa: float | None = None
+    runs: int = 1
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot train anything; ConfigError names the setting."""
@@ -49,6 +51,8 @@ class BiEncoderSettings:
             raise ConfigError(f"wordings_weight must be at least 0, got {self.wordings_weight!r}")
         if self.text_kappa is not None and not self.text_kappa > 0:
             raise ConfigError(f"text_kappa must be above 0, got {self.text_kappa!r}")
+        if self.runs < 1:
+            raise ConfigError(f"runs must be at least 1, got {self.runs!r}")
 
 
 def epochs_for(examples: int) -> int:

@@ -115,6 +115,9 @@ class TrainingLoop:
             self._epoch(self.state.step // self.task.steps_an_epoch)
         if self.state.history and self.state.history[-1][0] != self.state.step:
             self._validate()
+        if self.state.step > self.first_step:
+            # What follows this run may be killed as well, and would have to wait for the rest of it again.
+            self.checkpoint.save(self.task.module, self.optimizer, self.state, self.settings)
         self.checkpoint.restore_best(self.task.module)
         self.task.module.eval()
         state = self.state

@@ -31,6 +31,7 @@ def test_an_encoder_is_trained_exported_and_judged(workspace: Path) -> None:
     assert cycle is not None
     trained = cycle.steps["bi_encoder"]
     assert trained["figures"]["steps"] > 0
+    assert trained["figures"]["runs"] == 3
     assert trained["parity"]["texts"] > 0
     tried = {one["setup"]["name"] for one in cycle.steps["choose"]["tried"]}
     assert {"label_vectors", "trained_bi_encoder"} <= tried
@@ -82,7 +83,7 @@ def test_training_begins_with_the_encoder_that_no_cycle_trained(
 
     monkeypatch.setattr(bi_encoder, "train_bi_encoder", watched)
     monkeypatch.setattr("mailroom.evaluate.gate._not_worse", lambda *_: Check("any", True, "let pass"))
-    set_settings(workspace, train_from_gold=50)
+    set_settings(workspace, train_from_gold=50, encoder_runs=1)
     models, found = workspace / "models", [current(workspace)]
     for first in (0, 100):
         say(workspace, 60, first=first)

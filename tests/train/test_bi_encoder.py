@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from mailroom.errors import ConfigError, DataError, ModelError
 from mailroom.models.bi_encoder import BiEncoder
@@ -140,6 +141,50 @@ def test_a_killed_run_goes_on_to_the_same_result(source: Path, tmp_path: Path, k
     assert again.training == whole.training
     assert np.array_equal(again.prototypes.vectors, whole.prototypes.vectors)
     expected, found = weights_of(whole.directory), weights_of(again.directory)
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+def test_the_weights_of_several_runs_are_averaged(source: Path, tmp_path: Path) -> None:
+    settings = dataclasses.replace(SETTINGS, runs=2)
+    kept = tmp_path / "run"
+    result = train_bi_encoder(
+        source, tmp_path / "out", make_examples(40), (), LABELS, settings, checkpoint_dir=kept
+    )
+    alone = train_bi_encoder(source, tmp_path / "alone", make_examples(40), (), LABELS, SETTINGS)
+    assert (result.runs, alone.runs) == (2, 1)
+    assert result.training == alone.training
+    one, other = (load_file(kept.with_name(name) / "model.safetensors") for name in ("run", "run_2"))
+    first, mean = weights_of(alone.directory), weights_of(result.directory)
+    assert all(torch.equal(first[name], one[f"encoder.{name}"]) for name in first)
+    assert any(not torch.equal(one[name], other[name]) for name in one)
+    for name, value in mean.items():
+        expected = (one[f"encoder.{name}"] + other[f"encoder.{name}"]) / 2
+        torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("killed_at", [4, 20])
+def test_killed_runs_go_on_to_the_same_mean(source: Path, tmp_path: Path, killed_at: int) -> None:
+    settings = dataclasses.replace(SETTINGS, runs=2)
+    data = (make_examples(40), (), LABELS, settings)
+    whole = train_bi_encoder(source, tmp_path / "whole", *data, checkpoint_dir=tmp_path / "a")
+    steps: list[int] = []
+
+    def kill(progress: Progress) -> None:
+        assert progress.total_steps == 30
+        steps.append(progress.step)
+        if progress.step == killed_at:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_bi_encoder(source, tmp_path / "broken", *data, checkpoint_dir=tmp_path / "b", progress=kill)
+    assert steps == list(range(1, killed_at + 1))
+    again: list[Progress] = []
+    result = train_bi_encoder(
+        source, tmp_path / "broken", *data, checkpoint_dir=tmp_path / "b", progress=again.append
+    )
+    # What was over when the kill came is not trained once more.
+    assert again[0].step == (1 if killed_at == 4 else 16)
+    expected, found = weights_of(whole.directory), weights_of(result.directory)
     assert all(torch.equal(expected[name], found[name]) for name in expected)
 
 
@@ -287,7 +332,7 @@ def test_a_taxonomy_gives_texts_and_assignable_ancestors(tmp_path: Path) -> None
     assert ("A > B",) in below.groups
 
 
-@pytest.mark.parametrize("wrong", ["scale", "max_tokens", "wordings_weight"])
+@pytest.mark.parametrize("wrong", ["scale", "max_tokens", "wordings_weight", "runs"])
 def test_settings_that_train_nothing_are_refused(wrong: str) -> None:
     with pytest.raises(ConfigError, match=wrong):
         BiEncoderSettings(**{wrong: -1})  # type: ignore[arg-type]
