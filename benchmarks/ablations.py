@@ -81,6 +81,7 @@ ROWS: dict[str, tuple[dict[str, object], Off]] = {
         {},
         lambda: patch.object(cycle_run, "words_step", lambda *_, **__: {"setups": [], "heads": {}}),
     ),
+    "without averaging": ({"encoder_runs": 1}, nullcontext),
     "without hard negatives": ({"hard_negatives": 0}, nullcontext),
     "without siblings": ({}, without_siblings),
     "without distillation": ({}, without_distillation),

@@ -121,13 +121,13 @@ class LearningSettings:
 
     evaluation_share: float = setting(
         0.2,
-        "Share of people's labels that judges models and is never trained on; smaller from 2,500 labels on.",
+        "Share of people's labels that judges models and is never trained on; falls once these are 500.",
         0.0,
         0.5,
     )
     validation_share: float = setting(
         0.1,
-        "Share of the remaining labels that stops and calibrates training; smaller from 2,500 labels on.",
+        "Share of the remaining labels that stops and calibrates training; falls with the other.",
         0.0,
         0.5,
     )
@@ -345,7 +345,7 @@ def database_password() -> str | None:
 
 def settings_or_defaults(explicit: Path | None) -> Settings:
     """The workspace's settings; the defaults where no workspace was named and none is near."""
-    named = explicit is not None or WORKSPACE_VARIABLE in os.environ
+    named = explicit is not None or workspace_of_environment() is not None
     try:
         root = find_workspace(explicit)
     except ConfigError:

@@ -23,16 +23,17 @@ TRAIN_FIRST = 1
 # Of so many first mails audits judge beside the share: with fewer than 30 no trained encoder can be judged.
 _FIRST = 200
 
-# From so many mails on shares fall, as one over how many there are: judging by 500 is enough for the gate,
-# and what comes later serves better in training. Some go on being drawn: mail of today has to judge, too.
-_FULL_SHARES = 2500
+# Where so many are drawn for evaluation, shares begin to fall, as one over how many mails there are: the gate
+# sees well enough by these, and what comes later serves better in training. Some go on being drawn: mail of
+# today has to judge, too.
+_ENOUGH = 500
 
 _SALT = "mailroom split 1"
 
 
 @dataclass(frozen=True, slots=True)
 class SplitShares:
-    """Shares (0…1): `evaluation` of all mail, `validation` of the rest. From the 2,500th mail on both fall.
+    """Shares (0…1): `evaluation` of all mail, `validation` of the rest; both fall once evaluation has 500.
 
     Audits are among `evaluation`, but for the first mails, where they stand beside it. A larger `evaluation`
     moves mail from training to evaluation and none back.
@@ -42,8 +43,11 @@ class SplitShares:
     validation: float = 0.1
 
     def at(self, place: int) -> "SplitShares":
-        """The shares of the mail that comes after `place` others; what is drawn grows with the logarithm."""
-        falling = _FULL_SHARES / max(place, _FULL_SHARES)
+        """The shares of the mail that comes after `place` others; what is drawn grows with the logarithm.
+
+        Both fall alike: so no mail that was trained on under full shares would validate under falling ones.
+        """
+        falling = _ENOUGH / max(_ENOUGH, self.evaluation * place)
         return SplitShares(self.evaluation * falling, self.validation * falling)
 
 

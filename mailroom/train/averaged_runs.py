@@ -4,8 +4,8 @@ Runs that differ in the order of their batches end in one valley of the loss, wh
 edges do (Wortsman et al., Model soups: averaging weights of multiple fine-tuned models, 2022).
 """
 
-import time
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from mailroom.errors import ModelError
 from mailroom.train.loop import Progress, Report, TrainResult
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
@@ -36,18 +37,32 @@ def averaged(
     """The mean of at most `runs` runs, and what each came to.
 
     `train` makes the run of a number, from 0 on, within what is left of the budget. The first is cut to fit;
-    another begins where one that takes as long is over in time.
+    another begins where one that takes as long is over in time. One that breaks down ends it with those that
+    are there, but for the first, whose ModelError is the caller's.
     """
     average, results, spent_s = _Mean(), list[TrainResult](), 0.0
-    while True:
-        run = train(len(results), None if budget_s is None else budget_s - spent_s)
-        average.add(run.module)
+    module: ModuleT | None = None
+    while module is None or (len(results) < runs and _further(spent_s / len(results), budget_s, spent_s)):
+        try:
+            run = train(len(results), None if budget_s is None else budget_s - spent_s)
+        except ModelError:
+            if module is None:
+                raise
+            break
+        module, spent_s = run.module, spent_s + run.seconds
         results.append(run.result)
-        spent_s += run.seconds
-        late = budget_s is not None and budget_s - spent_s < _SLACK * spent_s / len(results)
-        if late or len(results) == runs:
-            average.put_into(run.module)
-            return run.module, results
+        average.add(module)
+        # The next run has a module of its own, and this one may be large.
+        del run
+    average.put_into(module)
+    return module, results
+
+
+def _further(a_run_s: float, budget_s: float | None, spent_s: float) -> int:
+    """How many runs more, of so many seconds, there is time for; without a budget a great many."""
+    if budget_s is None:
+        return sys.maxsize
+    return int(max(0.0, budget_s - spent_s) / max(_SLACK * a_run_s, 1e-9))
 
 
 def folder_of(run: int, first: Path | None) -> Path | None:
@@ -55,39 +70,46 @@ def folder_of(run: int, first: Path | None) -> Path | None:
     return first.with_name(f"{first.name}_{run + 1}") if first and run else first
 
 
-def report_of(run: int, runs: int, report: Report | None, budget_s: float | None) -> Report | None:
-    """What tells where all of `runs` stand when it is told where that one does, `budget_s` being left."""
-    begun = time.monotonic()
+def report_of(
+    run: int, runs: int, report: Report | None, budget_s: float | None, seconds: Callable[[], float]
+) -> Report | None:
+    """What tells where all runs stand when it is told where that one does.
+
+    `budget_s` is what this run and the later ones have, `seconds` what this one has taken so far. Of `runs`
+    count those that there is time for.
+    """
 
     def told(one: Progress) -> None:
-        gone = time.monotonic() - begun
-        left = one.seconds_left + (runs - run - 1) * (gone + one.seconds_left)
-        if budget_s is not None:
-            left = min(left, max(0.0, budget_s - gone))
-        done, total = run * one.total_steps + one.step, runs * one.total_steps
+        a_run_s = seconds() + one.seconds_left
+        later = min(runs - run - 1, _further(a_run_s, budget_s, a_run_s))
+        done, total = run * one.total_steps + one.step, (run + 1 + later) * one.total_steps
         if report is not None:
+            left = one.seconds_left + later * a_run_s
             report(replace(one, step=done, total_steps=total, seconds_left=left))
 
     return told if report is not None else None
 
 
 class _Mean:
-    """The mean of the weights of the modules that were added, which all have the same."""
+    """The mean of what was trained of the modules that were added; all have the same parameters."""
 
     def __init__(self) -> None:
         self._modules = 0
         self._sums: dict[str, Tensor] = {}
 
     def add(self, module: nn.Module) -> None:
-        for name, value in module.state_dict().items():
-            if value.is_floating_point():
-                weights = value.detach().to("cpu", torch.float64, copy=True)
-                self._sums[name] = self._sums[name] + weights if self._modules else weights
+        for name, parameter in _trained(module):
+            weights = parameter.detach().to("cpu", torch.float32, copy=True)
+            self._sums[name] = self._sums[name] + weights if self._modules else weights
         self._modules += 1
 
+    @torch.no_grad()
     def put_into(self, module: nn.Module) -> None:
-        """Counters and the like stay the module's own, and a single module as it is."""
-        if self._modules > 1:
-            own = module.state_dict()
-            mean = {name: (total / self._modules).to(own[name].dtype) for name, total in self._sums.items()}
-            module.load_state_dict({**own, **mean})
+        """Make the module the mean; a single one stays as it is."""
+        for name, parameter in _trained(module) if self._modules > 1 else ():
+            parameter.copy_(self._sums[name] / self._modules)
+
+
+def _trained(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """What the runs may differ in; frozen parameters are where they all began."""
+    return ((name, value) for name, value in module.named_parameters() if value.requires_grad)

@@ -6,6 +6,7 @@ Knows nothing of the store nor of versions; what is learned, and by which loss, 
 import hashlib
 import json
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -109,17 +110,20 @@ def train_bi_encoder(
     key = _digest(examples, validation, labels, settings, taught)
 
     def run(number: int, left_s: float | None) -> Run[RetrievalModel]:
+        begun = time.monotonic()
         own = replace(settings.training, seed=settings.training.seed + number)
-        model = RetrievalModel(TextEncoder(source, settings.max_tokens) if number else encoder, starting)
+        model = RetrievalModel(TextEncoder(source, settings.max_tokens), starting)
         task = RetrievalTask(model, train, labels, replace(settings, training=own))
         check = Evaluation(model, held_back).top1 if len(held_back.targets) >= LEAST_VALIDATION else None
         checkpoint = Checkpoint(folder_of(number, checkpoint_dir), key)
         model.encoder.prepare(own)
-        told = report_of(number, settings.runs, progress, left_s)
-        loop = TrainingLoop(task, own, check, checkpoint, told, left_s)
+        loop = TrainingLoop(task, own, check, checkpoint, None, left_s)
+        loop.report = report_of(number, settings.runs, progress, left_s, lambda: loop.state.seconds)
         result = loop.train()
-        return Run(model, result, loop.state.seconds)
+        return Run(model, result, loop.seconds_before + time.monotonic() - begun)
 
+    # Every run has an encoder of its own.
+    del encoder
     model, results = averaged(run, settings.runs, budget_s)
     model.encoder.save(out)
     prototypes, top1, recall = _LearnedLabels(model, train, held_back, labels, kappa).best(start.gain)

@@ -102,12 +102,13 @@ class TrainingLoop:
         self.peaks = [float(group["lr"]) for group in self.optimizer.param_groups]
         self.state = TrainState()
         self.started, self.first_step, self.seconds_before = time.monotonic(), 0, 0.0
+        self.saved = (0, 0)
 
     def train(self) -> TrainResult:
         """Run to the last step, the end of the budget or of patience; leaves the best weights."""
         resumed = self.checkpoint.load(self.task.module, self.optimizer, self.settings)
         if resumed is not None:
-            self.state = resumed
+            self.state, self.saved = resumed, (resumed.step, len(resumed.history))
         elif self.evaluate is not None:
             self._validate()
         self.first_step, self.seconds_before = self.state.step, self.state.seconds
@@ -115,9 +116,8 @@ class TrainingLoop:
             self._epoch(self.state.step // self.task.steps_an_epoch)
         if self.state.history and self.state.history[-1][0] != self.state.step:
             self._validate()
-        if self.state.step > self.first_step:
-            # What follows this run may be killed as well, and would have to wait for the rest of it again.
-            self.checkpoint.save(self.task.module, self.optimizer, self.state, self.settings)
+        # What follows this run may be killed as well, and should find it as it ended.
+        self._save()
         self.checkpoint.restore_best(self.task.module)
         self.task.module.eval()
         state = self.state
@@ -138,7 +138,7 @@ class TrainingLoop:
             if self._is_over():
                 return
             if self._is_due(self.settings.checkpoint_every_steps):
-                self.checkpoint.save(self.task.module, self.optimizer, self.state, self.settings)
+                self._save()
 
     def _step(self, batch: Any) -> None:
         # Seeded by the step, so that dropout is the same in a run that was interrupted.
@@ -167,6 +167,13 @@ class TrainingLoop:
                 f"lower the learning rate (now {self.settings.learning_rate:g})"
             )
         self._tell()
+
+    def _save(self) -> None:
+        """Write the checkpoint, unless nothing came of the run since it was written or read."""
+        now = (self.state.step, len(self.state.history))
+        if now != self.saved:
+            self.state.seconds, self.saved = self._seconds(), now
+            self.checkpoint.save(self.task.module, self.optimizer, self.state, self.settings)
 
     def _validate(self) -> None:
         if self.evaluate is None:

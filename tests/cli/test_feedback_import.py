@@ -51,7 +51,7 @@ def test_labelled_history_becomes_gold_without_a_prediction(imported: Import, wo
     report = imported(rows)
     assert (report["code"], report["added"], report["new_emails"]) == (0, 2, 2)
     assert report["labels"] == {"refund": 1, "lost": 1}
-    first, second = words(workspace)
+    first, second = sorted(words(workspace), key=lambda word: word.email_id == "t-2")
     assert (first.label, first.reviewer, first.source, first.prediction_id) == (
         "refund",
         "crm",
@@ -61,6 +61,21 @@ def test_labelled_history_becomes_gold_without_a_prediction(imported: Import, wo
     assert (second.email_id, second.label, second.reviewer) == ("t-2", "lost", "import")
     with Workspace.open(workspace, read_only=True) as opened:
         assert opened.log.text_of(first.email_id) == "Money\nI want my money back."
+
+
+def test_a_file_that_is_sorted_by_label_is_written_in_no_order(imported: Import, workspace: Path) -> None:
+    rows: Rows = [{"body": f"text {n}", "label": "refund" if n < 50 else "lost"} for n in range(100)]
+    assert imported(rows)["added"] == 100
+    written = [word.label for word in words(workspace)]
+    # Early labels judge more often than later ones: 25 of the first 50 are expected of either label.
+    assert 15 <= written[:50].count("refund") <= 35
+    # Of one email the later word stays the later one.
+    history: Rows = [
+        {"id": "e", "body": "once", "label": label, "created_at": f"2026-01-0{day}"}
+        for day, label in ((1, "refund"), (2, "lost"), (3, "invoice"))
+    ]
+    assert imported(history)["added"] == 3
+    assert [word.label for word in words(workspace)[100:]] == ["refund", "lost", "invoice"]
 
 
 def test_importing_again_adds_nothing(imported: Import) -> None:
@@ -92,7 +107,7 @@ def test_csv_with_other_delimiters_quotes_and_line_ends(run: Run, workspace: Pat
     assert result.code == 1
     assert f"{source}:6: expected 4 cells, got 2" in result.err
     assert "3 rows: 2 added (2 new emails), 1 set aside (unreadable)" in result.err
-    first, second = words(workspace)
+    first, second = sorted(words(workspace), key=lambda word: word.reviewer)
     assert (first.label, first.reviewer, second.reviewer) == ("lost", "ann", "ben")
     with Workspace.open(workspace, read_only=True) as opened:
         assert opened.log.text_of(first.email_id) == 'Parcel\nIt says "delivered";\nbut it is not.'
@@ -352,7 +367,8 @@ def test_list_shows_filters_and_exports(run: Run, imported: Import, workspace: P
         {"id": f"e{n}", "subject": f"Case {n}", "body": f"text {n}", "label": label, "reviewer": reviewer}
         for n, (label, reviewer) in enumerate([("lost", "ann"), ("late", "ben"), ("refund", "ann")])
     ]
-    imported(rows)
+    for row in rows:
+        imported([row])
     table = run("-w", workspace, "feedback", "list")
     assert [line.split()[-1] for line in table.lines] == ["2", "1", "0"]
     assert "3 rows" in table.err

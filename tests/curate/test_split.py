@@ -72,6 +72,9 @@ def test_shares_fall_where_there_is_much_to_judge_by() -> None:
     assert abs(parts.count("evaluation") - 500 * (1 + math.log(6))) < 150
     assert 0 < parts[12_500:].count("evaluation") < 150
     assert 0 < parts[12_500:].count("validation") < 100
+    # A small share is kept for longer: there have to be 500 first.
+    parts = split(emails, Resemblances(np.arange(len(emails)), none, none), SplitShares(0.02, 0.1))
+    assert abs(parts.count("evaluation") - 300) < 60
 
 
 def test_audits_are_a_part_of_the_evaluation_share() -> None:
