@@ -197,7 +197,7 @@ class GateSettings:
     confidence: float = setting(
         0.9, "How sure the gate must be that a loss beyond the tolerance is no chance.", 0.5, 0.999
     )
-    min_emails: int = setting(30, "Gold emails kept for evaluation without which nothing is promoted.", 1)
+    min_emails: int = setting(30, "Gold emails to judge by without which nothing is promoted.", 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 FeedbackSource = Literal["review", "audit", "import", "move"]
 # Why a person should look at an answer; the store keeps them as bits in this order.
-ReviewReason = Literal["low_probability", "small_margin", "out_of_taxonomy"]
-REVIEW_REASONS: tuple[ReviewReason, ...] = ("low_probability", "small_margin", "out_of_taxonomy")
+ReviewReason = Literal["low_probability", "small_margin", "out_of_taxonomy", "no_text"]
+# In the order of their bits in the store: new ones go behind.
+REVIEW_REASONS: tuple[ReviewReason, ...] = ("low_probability", "small_margin", "out_of_taxonomy", "no_text")
 Grade = Literal["silver", "gold"]
 # What stands in place of a label where a person says that none of the taxonomy's fits; never the id of one.
 OUTSIDE = "(outside)"

@@ -163,6 +163,9 @@ class Classifier:
         decision = self._decide(similarities, scores)
         candidates = self._candidates(decision.order, nearest, similarities, scores, decision.probabilities)
         reasons = self._rules.reasons(candidates[0].probability, decision.margin, similarities.tolist())
+        if _has_nothing_to_read(text):
+            # The models answer it like any other, and may be sure of what its emptiness was once labelled.
+            reasons = (*reasons, "no_text")
         done = time.perf_counter()
         winner = self._labels[nearest[decision.order[0]]]
         return Prediction(
@@ -236,6 +239,10 @@ class Classifier:
                 nearest[order], similarities[order].tolist(), ordered, probabilities.tolist(), strict=True
             )
         )
+
+
+def _has_nothing_to_read(text: str) -> bool:
+    return not any(map(str.isalnum, text))
 
 
 def _ms(start: float, end: float) -> float:

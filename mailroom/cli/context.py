@@ -43,6 +43,16 @@ class Context:
         return settings_or_defaults(self.workspace)
 
 
+@contextmanager
+def goes_on(console: "Console") -> Iterator[None]:
+    """Says after an interrupt that nothing is lost, in front of the line that says that there was one."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(console, "what was done is kept: the same command goes on from here")
+        raise
+
+
 def stderr_console() -> "Console":
     """Progress and messages go here."""
     from rich.console import Console

@@ -99,8 +99,7 @@ def _say_nothing_yet(why: str, as_json: bool) -> None:
     if as_json:
         typer.echo(to_json_line({"level": "unknown", "nothing_to_compare": why}))
         return
-    typer.echo("nothing to compare yet: the log needs mail of the last days and of the weeks before them")
-    say(stderr_console(), f"{why} (`--since` and `--until` choose them)")
+    typer.echo(f"nothing to compare yet: {why}")
 
 
 def _print(run: "DriftRun") -> None:

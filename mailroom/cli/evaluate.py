@@ -43,7 +43,7 @@ def evaluate(
     with settings.open_workspace(read_only=True) as workspace:
         for notice in workspace.notices():
             say(console, notice)
-        run = workspace.gold_run(threads)
+        run, version = workspace.gold_run(threads), workspace.version.id
         with MailProgress(console, source_size_bytes(path)) as progress:
             evaluation = run.run(path, progress.advance)
     _report_problems(run.problems, console)
@@ -51,10 +51,11 @@ def evaluate(
         record = evaluation.to_dict() | {
             "left_out": len(run.problems),
             "decided_by": run.classifier.decided_by,
+            "model": version,
         }
         typer.echo(to_json_line(record))
     else:
-        _print_report(evaluation, len(run.problems), run.classifier.decided_by == "cross_encoder")
+        _print_report(evaluation, version, len(run.problems), run.classifier.decided_by == "cross_encoder")
     if run.unreadable:
         raise typer.Exit(1)
 
@@ -66,11 +67,12 @@ def _report_problems(problems: list[str], console: "Console") -> None:
         say(console, f"… {len(problems):,} rows were left out in all", "yellow")
 
 
-def _print_report(evaluation: "Evaluation", left_out: int, reranked: bool) -> None:
+def _print_report(evaluation: "Evaluation", version: str, left_out: int, reranked: bool) -> None:
     console = stdout_console()
     beside = f", {left_out:,} rows left out" if left_out else ""
     console.print(
-        f"[bold]{evaluation.emails:,} emails[/]{beside}, {evaluation.emails_per_second:,.1f} a second"
+        f"[bold]{evaluation.emails:,} emails[/]{beside}, answered by {version}, "
+        f"{evaluation.emails_per_second:,.1f} a second"
     )
     tables = (
         _recall_table(evaluation, reranked),

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mailroom.cli.context import AsJson, Context, say, stderr_console, to_json_line
+from mailroom.cli.context import AsJson, Context, goes_on, say, stderr_console, to_json_line
 from mailroom.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def learn(
     with settings.open_workspace() as workspace:
         minutes = workspace.settings.learning.budget_minutes
         options = Options(current_user(), budget_s if budget_s is not None else minutes * 60, seed, force)
-        with StepProgress(console) as progress:
+        with goes_on(console), StepProgress(console) as progress:
             outcome = learn_workspace(workspace, options, progress.tell)
     typer.echo(to_json_line(outcome.to_dict()) if as_json else outcome.summary)
     if not as_json:

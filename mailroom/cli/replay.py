@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mailroom.cli.context import AsJson, Context, say, stderr_console, to_json_line
+from mailroom.cli.context import AsJson, Context, goes_on, say, stderr_console, to_json_line
 
 if TYPE_CHECKING:
     from mailroom.evaluate.replay_curve import WeekFigures
@@ -67,7 +67,11 @@ def replay(
     settings: Context = context.obj
     console = stderr_console()
     wanted = ReplaySettings(weeks, review, audit, noise, seed, parse_duration(budget), bound)
-    with settings.open_workspace(read_only=True) as workspace, StepProgress(console) as progress:
+    with (
+        goes_on(console),
+        settings.open_workspace(read_only=True) as workspace,
+        StepProgress(console) as progress,
+    ):
         run = Replay(workspace, target, train, test, wanted, progress.tell)
         played = run.run(lambda week: say(console, _line(week)))
     if as_json:
@@ -83,7 +87,8 @@ def replay(
 def _line(week: "WeekFigures") -> str:
     if not week.week:
         return f"start: top-1 {week.top_1:.1%}, Recall@5 {week.recall_at_5:.1%}"
+    why = f" ({week.why})" if week.why else ""
     return (
-        f"week {week.week}: {week.outcome.replace('_', ' ')}, {week.labels:,} labels so far, "
+        f"week {week.week}: {week.outcome.replace('_', ' ')}{why}, {week.labels:,} labels so far, "
         f"top-1 {week.top_1:.1%}, Recall@5 {week.recall_at_5:.1%}"
     )

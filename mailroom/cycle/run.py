@@ -38,7 +38,7 @@ from mailroom.cycle.steps import (
     kept_parts,
 )
 from mailroom.cycle.trained_labels import mail_beside_trained
-from mailroom.cycle.training import missing_to_train, train_bi_encoder_step
+from mailroom.cycle.training import train_bi_encoder_step, why_not_train
 from mailroom.cycle.unlabelled_mail import kept_mail
 from mailroom.cycle.words import WITH_WORDS, words_beside_trained, words_step
 from mailroom.errors import CycleBusyError, MailroomError, StoreError
@@ -77,7 +77,7 @@ def preview(desk: Desk, work: Path, cycles: Path, seed: int, tell: Tell) -> dict
     new = count_new(reader.labelled(), known)
     curated = curate(desk, Answering(desk, work), reader, seed, tell)
     train = sum(example.grade == "gold" for example in curated.train)
-    why_not = _too_little_gold(desk, train) or missing_to_train()
+    why_not = why_not_train(desk, train, len(curated.gold.evaluation))
     return {
         "champion": desk.champion.id,
         "new_gold": new,
@@ -87,13 +87,6 @@ def preview(desk: Desk, work: Path, cycles: Path, seed: int, tell: Tell) -> dict
         "judges_alone_from": ENOUGH,
         **curated.to_dict(),
     }
-
-
-def _too_little_gold(desk: Desk, train: int) -> str | None:
-    least = desk.settings.learning.train_from_gold
-    if train < least:
-        return f"{train:,} gold emails to train on, from {least:,} on the encoder is trained too"
-    return None
 
 
 def learn(desk: Desk, cycles: Path, options: Options, tell: Tell) -> Outcome:
@@ -354,7 +347,7 @@ class _Run:
         return {"setup": trained.setup.to_dict(), "parity": trained.parity, "figures": trained.figures}
 
     def _why_not_train(self, parts: Parts) -> str | None:
-        reason = _too_little_gold(self._desk, len(parts.gold)) or missing_to_train()
+        reason = why_not_train(self._desk, len(parts.gold), len(parts.evaluation))
         if reason is not None:
             return reason
         left = self._training_s(parts) * self._second.encoder_share

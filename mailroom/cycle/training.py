@@ -138,7 +138,25 @@ def exported(
     return Trained(setup, verdict, {**known, **(figures or {})})
 
 
-def missing_to_train() -> str | None:
+def why_not_train(desk: Desk, gold: int, evaluation: int) -> str | None:
+    """Why no encoder is trained on so many gold emails, while so many others judge; None where one can be."""
+    least, judges = desk.settings.learning.train_from_gold, desk.settings.gate.min_emails
+    if gold < least:
+        return f"{gold:,} gold emails to train on, from {least:,} on the encoder is trained too"
+    if evaluation < judges:
+        return (
+            f"{evaluation:,} gold emails kept to judge a trained encoder by, {judges:,} are needed; about "
+            f"{_more_labels(desk, judges - evaluation):,} more labelled emails bring them"
+        )
+    return _missing_to_train()
+
+
+def _more_labels(desk: Desk, more: int) -> int:
+    share = desk.settings.learning.evaluation_share
+    return math.ceil(more / share / 10) * 10 if share else more
+
+
+def _missing_to_train() -> str | None:
     """What training needs and this installation lacks, and how to get it; None where all is there."""
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     return f"training needs {missing[0]}; {INSTALL_TRAIN}" if missing else None

@@ -19,7 +19,8 @@ _STYLE = Markup(
 class WeekFigures:
     """One week: `week` 0 is the start. Shares 0…1; `live_top_1` is what the week's own answers were worth.
 
-    `silver_precision` is the true one, None without silver; `labels` counts every label given so far.
+    `silver_precision` is the true one, None without silver; `labels` counts every label given so far. `why`
+    is what a cycle that promoted nothing said.
     """
 
     week: int
@@ -33,6 +34,7 @@ class WeekFigures:
     silver: int = 0
     silver_precision: float | None = None
     minutes: float = 0.0
+    why: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON-ready values, keyed by field name."""

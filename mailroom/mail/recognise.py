@@ -44,6 +44,14 @@ _MAGIC: tuple[tuple[bytes, str, str], ...] = (
     (b"\xff\xfe", "UTF-16 text", "save it as UTF-8"),
     (b"\xfe\xff", "UTF-16 text", "save it as UTF-8"),
 )
+# The first line of a table of mail: such cells, one of which holds the mail.
+_DELIMITER = re.compile(rb"[,;\t|]")
+_MAIL_COLUMNS = frozenset({b"subject", b"body", b"text"})
+_COLUMN_NAMES = _MAIL_COLUMNS | {
+    *(b"id", b"email_id", b"prediction_id", b"label", b"reviewer", b"created_at", b"date", b"from", b"to"),
+    *(b"sender", b"category", b"path"),
+}
+_LABEL_TREE = re.compile(rb"labels:[ \t]*\r?\n[ \t]*-[ \t]")
 # An office document is a zip whose first entries carry its name.
 _ZIP_KINDS = ((b"xl/", "an Excel workbook (.xlsx)"), (b"word/", "a Word document (.docx)"))
 
@@ -70,7 +78,8 @@ def recognise(head: bytes) -> Recognised:
         return Recognised("jsonl")
     if re.match(rb"\[\s*(?:\{|\]|$)", text):
         return Recognised("wrong", "expected mail, got a JSON array; write one object a line (JSON lines)")
-    return Recognised("message")
+    problem = _other_input(text)
+    return Recognised("wrong", problem) if problem else Recognised("message")
 
 
 def is_separator(line: bytes) -> bool:
@@ -79,6 +88,19 @@ def is_separator(line: bytes) -> bool:
         return False
     dated = _TIME_OF_DAY.search(line) and _YEAR.search(line)
     return bool(dated or _ADDRESS_ONLY.fullmatch(line))
+
+
+def _other_input(text: bytes) -> str | None:
+    """What else mailroom reads, and who reads it; None for mail."""
+    cells = {cell.strip(b" \t\r\"'").lower() for cell in _DELIMITER.split(text.split(b"\n", 1)[0])}
+    if len(cells) > 1 and cells & _MAIL_COLUMNS and cells <= _COLUMN_NAMES:
+        return (
+            "expected mail, got a table (CSV); write its rows as JSON lines with `subject` and `body`, or "
+            "give labelled ones to `mailroom feedback import`"
+        )
+    if _LABEL_TREE.match(text):
+        return "expected mail, got a label tree; `mailroom init` and `mailroom taxonomy` read it"
+    return None
 
 
 def _wrong_file(head: bytes) -> str | None:

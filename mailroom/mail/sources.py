@@ -46,7 +46,9 @@ def iter_messages(path: Path | Literal["-"], limits: MailSettings) -> Iterator[M
     try:
         mode = path.stat().st_mode
     except OSError as exc:
-        raise MailParseError(f"{path}: expected a message, a mailbox or a folder: {exc.strerror}") from exc
+        raise MailParseError(
+            f"{path}: expected a message, a mailbox, a folder or JSON lines: {exc.strerror}"
+        ) from exc
     if stat.S_ISDIR(mode):
         if (path / CONFIG_NAME).exists():
             raise MailParseError(

@@ -136,8 +136,8 @@ def run_drift(
     empty = next((span for span in (reference, window) if not workspace.log.count(_filter(span))), None)
     if empty is not None:
         raise NothingToCompareError(
-            f"expected predictions from {empty.since.isoformat()} to {empty.until.isoformat()}, "
-            "found none in the log; choose other dates, or classify more mail"
+            f"the log has no prediction from {empty.since:%Y-%m-%d %H:%M} to {empty.until:%Y-%m-%d %H:%M}; "
+            "choose other dates (`--since`, `--until`, `--reference-since`), or come back when there are"
         )
     encoder = workspace.version.load_bi_encoder(workspace.precision()) if embedded else None
     before = _read(workspace, reference, embedded, encoder, lambda done: advance(done, 2 * embedded))

@@ -134,7 +134,8 @@ def _csv_rows(
         values = dict(zip(names, cells, strict=False))
         problem: str | None = _missing(values)
         if len(cells) != len(names):
-            problem = f"expected {len(names)} cells, got {len(cells)}; is a text with {delimiter!r} unquoted?"
+            unquoted = f"; is a text with {delimiter!r} unquoted?" if len(cells) > len(names) else ""
+            problem = f"expected {len(names)} cells, got {len(cells)}{unquoted}"
         yield FeedbackRow(line, lines.position_bytes, values, problem)
 
 

@@ -121,6 +121,15 @@ def test_an_empty_email_gets_a_label_all_the_same() -> None:
     assert np.isfinite(prediction.probability)
 
 
+@pytest.mark.parametrize(("subject", "body"), [("", ""), (" ", "\n\n"), ("--", "!?"), ("", "\u200b…")])
+def test_an_email_without_a_word_is_marked_however_sure_the_answer_is(subject: str, body: str) -> None:
+    sure = classifier(rules=ReviewRules(0.0, 0.0))
+    assert sure.classify(Email("1", "", "x")).review_reasons == ()
+    prediction = sure.classify(Email("2", subject, body))
+    assert prediction.review_reasons == ("no_text",)
+    assert prediction.needs_review
+
+
 def test_latency_names_every_step_and_their_total() -> None:
     latency = classifier().classify(Email("1", "", "hello")).latency_ms
     assert list(latency) == ["encode", "retrieve", "rerank", "decide", "total"]

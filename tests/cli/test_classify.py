@@ -152,7 +152,10 @@ def test_a_path_that_is_missing_is_reported_and_the_next_one_goes_on(
     result = run("-w", workspace, "classify", tmp_path / "missing.mbox", mailbox, "--json")
     assert result.code == 1
     assert len(result.lines) == 5
-    assert f"mailroom: {tmp_path / 'missing.mbox'}: expected a message, a mailbox or a folder" in result.err
+    assert (
+        f"mailroom: {tmp_path / 'missing.mbox'}: expected a message, a mailbox, a folder or JSON lines"
+        in result.err
+    )
 
 
 def test_a_file_that_is_no_mail_is_named_for_what_it_is(run: Run, workspace: Path, tmp_path: Path) -> None:

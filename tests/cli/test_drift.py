@@ -128,7 +128,7 @@ def test_audits_within_the_window_give_its_accuracy(run: Run, moved: Path) -> No
 @pytest.mark.parametrize(
     ("dates", "told"),
     [
-        (("--since", "2025-01-08", "--until", "2025-01-15"), "found none in the log"),
+        (("--since", "2025-01-08", "--until", "2025-01-15"), "the log has no prediction from"),
         (("--since", "2026-03-15", "--until", "2026-03-01"), "expected a reference before a window"),
     ],
 )
@@ -144,7 +144,7 @@ def test_a_young_desk_has_nothing_to_compare_and_no_failure(run: Run, workspace:
     assert "nothing to compare yet" in result.out
     record = json.loads(run("-w", workspace, "drift", "--json").out)
     assert record["level"] == "unknown"
-    assert "found none in the log" in record["nothing_to_compare"]
+    assert "the log has no prediction from" in record["nothing_to_compare"]
 
 
 def test_a_date_in_words_is_wrong_usage_and_says_what_is_expected(run: Run, workspace: Path) -> None:

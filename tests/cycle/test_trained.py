@@ -37,6 +37,18 @@ def test_an_encoder_is_trained_exported_and_judged(workspace: Path) -> None:
     assert {"label_vectors", "trained_bi_encoder"} <= tried
 
 
+def test_an_encoder_that_the_gate_could_not_judge_is_not_trained(workspace: Path) -> None:
+    say(workspace, 20)
+    set_settings(workspace, train_from_gold=50)
+    with Workspace.open(workspace, read_only=True) as opened:
+        preview = preview_workspace(opened, 0, lambda *_: None)
+    assert preview["gold"]["train"] >= 50 > 30 > preview["gold"]["evaluation"]
+    assert "gold emails kept to judge a trained encoder by, 30 are needed" in preview["why_not_train"]
+    outcome = learn(workspace)
+    assert outcome.promoted
+    assert any("30 are needed" in note for note in outcome.notes)
+
+
 def test_without_torch_label_vectors_learn_alone(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mailroom.cycle.training._NEEDED", ("torch", "no_such_package"))
     say(workspace, 30)

@@ -38,6 +38,35 @@ def test_text_without_headers_is_a_message(tmp_path: Path) -> None:
     assert message.data == b"cancel my order\n"
 
 
+@pytest.mark.parametrize(
+    ("first", "what"),
+    [
+        (b"subject,body,label\nOrder,Where is it?,late\n", "a table"),
+        (b'"Label";"Text"\r\n"late";"Where is it?"\r\n', "a table"),
+        (b"labels:\n  - name: Billing\n", "a label tree"),
+    ],
+)
+def test_what_other_commands_read_is_no_mail(tmp_path: Path, first: bytes, what: str) -> None:
+    (tmp_path / "given").write_bytes(first)
+    with pytest.raises(MailParseError, match=f"expected mail, got {what}"):
+        list(iter_messages(tmp_path / "given", MailSettings()))
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        b"body, text and soul\n",
+        b"Subject: one, two\n\nbody\n",
+        b"labels: none\n",
+        b"text\n",
+        b"id,price\n1,2\n",
+    ],
+)
+def test_mail_that_begins_like_a_table_is_mail(tmp_path: Path, first: bytes) -> None:
+    (tmp_path / "given").write_bytes(first)
+    assert len(list(iter_messages(tmp_path / "given", MailSettings()))) == 1
+
+
 @pytest.mark.parametrize("newline", [b"\n", b"\r\n"])
 def test_mbox_is_split_at_separators_only(tmp_path: Path, newline: bytes) -> None:
     first = b"Subject: 1\n\nFrom here on all is text at 10:00.\n\nFrom me to you\n\n>From quoted\n"

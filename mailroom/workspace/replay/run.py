@@ -19,6 +19,7 @@ from typing import Any
 from mailroom.config import CONFIG_NAME, render_toml, setting_values
 from mailroom.cycle.desk import CycleFolder
 from mailroom.cycle.embeddings import Embeddings
+from mailroom.cycle.novelty import PROMOTED
 from mailroom.cycle.run import VECTORS, Options
 from mailroom.cycle.setup import encoder_digest
 from mailroom.cycle.steps import Tell
@@ -79,6 +80,9 @@ class Replay:
         tell: Tell,
     ) -> None:
         """Take up what the folder holds of the same replay; ConfigError where it holds another one."""
+        for path in (train, test):
+            if not path.is_file():
+                raise DataError(f"{path}: expected a file of labelled emails (JSON lines), found none")
         self._workspace, self._folder = workspace, folder
         self._test, self._settings, self._tell = test, settings, tell
         given = {**asdict(settings), "train": str(train.resolve()), "test": str(test.resolve())}
@@ -137,6 +141,7 @@ class Replay:
             silver=silver,
             silver_precision=silver_right / silver if silver else None,
             minutes=round(minutes, 2),
+            why="" if cycle.outcome == PROMOTED else cycle.summary or "",
         )
 
     def _classify(self, desk: Workspace, number: int) -> tuple[int, int]:
@@ -316,5 +321,5 @@ def _load(folder: Path, settings: dict[str, Any]) -> Played:
             f"{path}: expected what an earlier replay kept, got: {exc}; remove the folder"
         ) from exc
     if played.settings != settings:
-        raise ConfigError(f"{folder}: holds a replay with other settings; name another folder")
+        raise ConfigError(f"{folder}: holds a replay with other settings; name another folder with -o")
     return played
