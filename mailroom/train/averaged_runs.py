@@ -52,8 +52,6 @@ def averaged(
         module, spent_s = run.module, spent_s + run.seconds
         results.append(run.result)
         average.add(module)
-        # The next run has a module of its own, and this one may be large.
-        del run
     average.put_into(module)
     return module, results
 
