@@ -160,6 +160,8 @@ def why_asked(item: "ReviewItem") -> str:
     """Why a person is asked about this email, in a line."""
     if item.kind == "audit":
         return "drawn at random, to see how right the model is"
+    if "no_text" in item.prediction.review_reasons:
+        return "there is no word in it that a model could read (n says that no label fits)"
     if "out_of_taxonomy" in item.prediction.review_reasons:
         return "perhaps none of the labels fits: farther from all of them than known mail (n says so)"
     lead = f"the first leads by {item.prediction.margin:.2f}"

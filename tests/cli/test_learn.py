@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import Run, write_mailbox
 from tests.cycle.desk import say, set_settings
 
@@ -58,3 +60,18 @@ def test_an_unreadable_budget_is_an_error(run: Run, learning_desk: Path) -> None
     assert result.code == 2
     assert "expected a duration such as 30m" in result.err
     assert run("-w", learning_desk, "learn", "--budget", "0m").code == 2
+
+
+def test_an_interrupt_says_that_the_same_command_goes_on(
+    run: Run, learning_desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mailroom.workspace.learning.learn_workspace", interrupted)
+    ended = run("-w", learning_desk, "learn")
+    assert ended.code == 130
+    assert ended.err.splitlines() == [
+        "mailroom: what was done is kept: the same command goes on from here",
+        "mailroom: interrupted",
+    ]

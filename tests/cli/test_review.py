@@ -69,6 +69,8 @@ def test_an_email_that_is_not_marked_is_not_called_unsure(opened: Workspace) -> 
         prediction = replace(item.prediction, needs_review=marked, review_reasons=())
         assert why_asked(replace(item, kind="uncertain", prediction=prediction)).startswith(said)
     assert why_asked(replace(item, kind="audit")).startswith("drawn at random")
+    empty = replace(item.prediction, review_reasons=("low_probability", "no_text"))
+    assert why_asked(replace(item, kind="uncertain", prediction=empty)).startswith("there is no word in it")
 
 
 def test_taken_emails_are_not_listed_again_and_answers_come_back_by_import(
