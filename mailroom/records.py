@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 FeedbackSource = Literal["review", "audit", "import", "move"]
-# Why a person should look at an answer; the store keeps them as bits in this order.
+# Why a person should look at an answer.
 ReviewReason = Literal["low_probability", "small_margin", "out_of_taxonomy", "no_text"]
 # In the order of their bits in the store: new ones go behind.
 REVIEW_REASONS: tuple[ReviewReason, ...] = ("low_probability", "small_margin", "out_of_taxonomy", "no_text")

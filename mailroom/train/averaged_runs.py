@@ -77,15 +77,17 @@ def report_of(
     count those that there is time for.
     """
 
+    if report is None:
+        return None
+
     def told(one: Progress) -> None:
         a_run_s = seconds() + one.seconds_left
         later = min(runs - run - 1, _further(a_run_s, budget_s, a_run_s))
         done, total = run * one.total_steps + one.step, (run + 1 + later) * one.total_steps
-        if report is not None:
-            left = one.seconds_left + later * a_run_s
-            report(replace(one, step=done, total_steps=total, seconds_left=left))
+        left = one.seconds_left + later * a_run_s
+        report(replace(one, step=done, total_steps=total, seconds_left=left))
 
-    return told if report is not None else None
+    return told
 
 
 class _Mean:

@@ -101,13 +101,18 @@ def test_a_trained_encoder_answers_with_it_where_the_gate_prefers_that(
     assert accuracy(late_workspace) > 0.5
 
 
+def learn_without(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cycle of label vectors alone, after which the champion answers without late interaction."""
+    set_settings(root, train_from_gold=10_000)
+    monkeypatch.setattr("mailroom.cycle.late_step.WEIGHTS", (0.0,))
+    _, without = learn(root)
+    assert not without.has_cross_encoder
+
+
 def test_a_workspace_that_began_with_it_tries_it_again_where_a_cycle_did_without(
     late_workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    set_settings(late_workspace, train_from_gold=10_000)
-    monkeypatch.setattr("mailroom.cycle.late_step.WEIGHTS", (0.0,))
-    _, without = learn(late_workspace)
-    assert not without.has_cross_encoder
+    learn_without(late_workspace, monkeypatch)
     monkeypatch.setattr("mailroom.cycle.late_step.WEIGHTS", (0.2,))
     monkeypatch.setattr("mailroom.cycle.judge.best_of", lambda found, _: found[-1])
     monkeypatch.setattr("mailroom.evaluate.gate._best", lambda contenders: contenders[-1])
@@ -121,10 +126,7 @@ def test_a_workspace_that_began_with_it_tries_it_again_where_a_cycle_did_without
 def test_without_what_exports_it_a_cycle_does_without(
     late_workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    set_settings(late_workspace, train_from_gold=10_000)
-    monkeypatch.setattr("mailroom.cycle.late_step.WEIGHTS", (0.0,))
-    _, without = learn(late_workspace)
-    assert not without.has_cross_encoder
+    learn_without(late_workspace, monkeypatch)
 
     def missing(*_: Any) -> None:
         raise ModuleNotFoundError("No module named 'onnx'", name="onnx")
